@@ -1,0 +1,141 @@
+"""A calculation: a program with its inputs bound, in a resolved environment; its key, and what the key is made of.
+
+``key = sha256(canonical(["weft.calculation.v1", program, environment, inputs, outputs]))``. Equal
+calculations have equal keys. Names, texts for people and placement are not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from weftwork.core.checksum import Checksum, canonical
+from weftwork.core.values import Ref
+
+TAG = "weft.calculation.v1"
+
+Parts = dict[str, Any]
+"""``{"program": …, "environment": …, "inputs": {name: [type, checksum]}, "outputs": {name: …}}``"""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What many calculations of one module share: all of a key but the inputs' checksums.
+
+    ``program`` is the identity of what runs (see :mod:`weftwork.core.module`), ``environment`` the resolved one,
+    ``outputs`` the declared outputs as they count; ``module`` is the checksum of the module's document, which says
+    how to run it and does not count. ``name`` is for people.
+    """
+
+    module: Checksum
+    name: str
+    program: dict[str, Any]
+    environment: dict[str, Any]
+    outputs: dict[str, Any]
+    _templates: dict[tuple[tuple[str, str], ...], tuple[bytes, ...]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+
+    def key(self, inputs: Sequence[tuple[str, Ref]]) -> Checksum:
+        """The key with these inputs, which are sorted by name. Made from a template: equal to :func:`key_of` of the parts."""
+        shape = tuple((name, str(ref.type)) for name, ref in inputs)
+        pieces = self._templates.get(shape)
+        if pieces is None:
+            pieces = self._templates[shape] = self._template(inputs)
+        joined = [pieces[0]]
+        for (_, ref), piece in zip(inputs, pieces[1:], strict=True):
+            joined.append(ref.checksum.encode("ascii"))
+            joined.append(piece)
+        return Checksum.of(b"".join(joined))
+
+    def _template(self, inputs: Sequence[tuple[str, Ref]]) -> tuple[bytes, ...]:
+        marks = [f"{index:064x}" for index in range(len(inputs))]
+        bound = {name: [ref.type.document(), mark] for (name, ref), mark in zip(inputs, marks, strict=True)}
+        text = canonical([TAG, self.program, self.environment, bound, self.outputs])
+        # Only the inputs part is searched: nothing before it can be mistaken for a mark.
+        start = text.index(canonical(bound))
+        pieces, position = [], 0
+        for mark in marks:
+            found = text.index(b'"' + mark.encode("ascii") + b'"', max(start, position)) + 1
+            pieces.append(text[position:found])
+            position = found + 64
+        return (*pieces, text[position:])
+
+
+@dataclass(frozen=True, slots=True)
+class Calculation:
+    """One calculation: a frame and its inputs, sorted by name; ``key`` is worked out once."""
+
+    frame: Frame
+    inputs: tuple[tuple[str, Ref], ...]
+    key: Checksum
+
+    @staticmethod
+    def of(frame: Frame, inputs: Mapping[str, Ref]) -> Calculation:
+        ordered = tuple(sorted(inputs.items()))
+        return Calculation(frame, ordered, frame.key(ordered))
+
+    @property
+    def parts(self) -> Parts:
+        """What the key is made of, as a JSON document."""
+        return {
+            "program": self.frame.program,
+            "environment": self.frame.environment,
+            "inputs": {name: [ref.type.document(), str(ref.checksum)] for name, ref in self.inputs},
+            "outputs": self.frame.outputs,
+        }
+
+    def document(self) -> dict[str, Any]:
+        """All that is needed to run it again or explain it."""
+        return {
+            "module": str(self.frame.module),
+            "name": self.frame.name,
+            "program": self.frame.program,
+            "environment": self.frame.environment,
+            "outputs": self.frame.outputs,
+            "inputs": {name: ref.document() for name, ref in self.inputs},
+        }
+
+    @staticmethod
+    def from_document(document: Mapping[str, Any]) -> Calculation:
+        frame = _frame(
+            document["module"],
+            document["name"],
+            *(canonical(document[part]) for part in ("program", "environment", "outputs")),
+        )
+        return Calculation.of(frame, {name: Ref.of(each) for name, each in document["inputs"].items()})
+
+
+@lru_cache(maxsize=256)
+def _frame(module: str, name: str, program: bytes, environment: bytes, outputs: bytes) -> Frame:
+    from weftwork.core.checksum import from_canonical
+
+    return Frame(Checksum(module), name, from_canonical(program), from_canonical(environment), from_canonical(outputs))
+
+
+def key_of(parts: Parts) -> Checksum:
+    """The key of the parts: the definition that :meth:`Frame.key` must equal."""
+    return Checksum.of(canonical([TAG, parts["program"], parts["environment"], parts["inputs"], parts["outputs"]]))
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A key with what it is made of, and what was noticed on the way (``warnings``: clock, random, environment, open)."""
+
+    key: str
+    parts: Parts
+    warnings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"key {self.key}"]
+        for part in ("program", "environment", "inputs", "outputs"):
+            lines.append(f"  {part}")
+            lines.extend(f"    {name}: {_plain(value)}" for name, value in sorted(self.parts[part].items()))
+        lines.extend(f"  warning: {warning}" for warning in self.warnings)
+        return "\n".join(lines)
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else canonical(value).decode("utf-8")

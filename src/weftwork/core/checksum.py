@@ -1,0 +1,150 @@
+"""Checksums, the canonical encoding of JSON values, and hashing that verifies while it streams.
+
+Owns how bytes are named. What the bytes mean is the business of :mod:`weftwork.core.values`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+
+from weftwork.errors import Corrupt, Invalid
+
+_HEX = re.compile(r"[0-9a-f]{64}\Z")
+
+
+class Checksum(str):
+    """SHA-256 of bytes (FIPS 180-4), as 64 lower-case hexadecimal digits. All that is stored is named by one.
+
+    Raises :class:`~weftwork.errors.Invalid` when the text is not such a name.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, text: str) -> Self:
+        if type(text) is cls:
+            return text
+        if not _HEX.match(text):
+            raise Invalid(f"{text!r} is not a checksum: 64 lower-case hexadecimal digits are expected")
+        return super().__new__(cls, text)
+
+    @classmethod
+    def of(cls, data: bytes | bytearray | memoryview) -> Self:
+        """The checksum of some bytes."""
+        return str.__new__(cls, hashlib.sha256(data).hexdigest())
+
+    @classmethod
+    def of_digest(cls, digest: bytes) -> Self:
+        """The checksum whose 32 raw bytes are given."""
+        if len(digest) != 32:
+            raise Invalid(f"a SHA-256 digest has 32 bytes, not {len(digest)}")
+        return str.__new__(cls, digest.hex())
+
+    @property
+    def digest(self) -> bytes:
+        """The 32 raw bytes."""
+        return bytes.fromhex(self)
+
+    @property
+    def short(self) -> str:
+        """The first 12 digits, for people."""
+        return self[:12]
+
+
+class Hasher:
+    """SHA-256 of bytes that arrive in pieces; knows how many there were."""
+
+    __slots__ = ("_hash", "size")
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        self._hash.update(data)
+        self.size += len(data)
+
+    def checksum(self) -> Checksum:
+        return Checksum.of_digest(self._hash.digest())
+
+
+def verified(chunks: Iterable[bytes], expected: Checksum) -> Iterator[bytes]:
+    """Pass the chunks on, and raise :class:`~weftwork.errors.Corrupt` after the last if they are not what was expected."""
+    hasher = Hasher()
+    for chunk in chunks:
+        hasher.update(chunk)
+        yield chunk
+    found = hasher.checksum()
+    if found != expected:
+        raise Corrupt(f"the bytes of {expected.short} have the checksum {found.short}", expected=expected, found=found)
+
+
+def canonical(value: Any) -> bytes:
+    """The one encoding of a JSON value: sorted keys, compact, UTF-8.
+
+    Exactly ``None``, ``bool``, ``int``, ``float``, ``str``, ``list`` and ``dict`` with string keys,
+    no subclasses of these (a :class:`Checksum` counts as its text). ``1``, ``1.0``, ``-0.0`` and
+    ``nan`` stay apart: floats are written as Python's shortest ``repr``, ``NaN``, ``Infinity`` and
+    ``-Infinity``. Strings are neither escaped beyond what JSON needs nor normalised.
+
+    Raises :class:`~weftwork.errors.Invalid`, which names the place and type of what cannot be encoded.
+    """
+    _check(value, (), set())
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return text.encode("utf-8")
+    except (UnicodeEncodeError, ValueError, RecursionError) as error:
+        raise Invalid(f"the value has no canonical encoding: {error}") from None
+
+
+def from_canonical(data: bytes) -> Any:
+    """The JSON value of canonical bytes. Raises :class:`~weftwork.errors.Invalid` for anything that is not JSON."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Invalid(f"not canonical JSON: {error}") from None
+
+
+_SCALARS = frozenset({type(None), bool, int, float, str, Checksum})
+
+
+def _check(value: Any, path: tuple[Any, ...], above: set[int]) -> None:
+    kind = type(value)
+    if kind in _SCALARS:
+        return
+    if kind is not dict and kind is not list:
+        raise Invalid(
+            f"{_at(path)} is a {kind.__module__}.{kind.__qualname__}, which JSON cannot say: {shorten(value)}; "
+            "use None, bool, int, float, str, list, or dict with string keys"
+        )
+    if id(value) in above:
+        raise Invalid(f"{_at(path)} contains itself")
+    if len(path) > 500:
+        raise Invalid(f"{_at(path[:3])} is nested deeper than 500 levels")
+    above.add(id(value))
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str:
+                raise Invalid(
+                    f"{_at(path)} has the key {shorten(key)}, a {type(key).__qualname__}; keys must be strings"
+                )
+            if type(item) not in _SCALARS:
+                _check(item, (*path, key), above)
+    else:
+        for index, item in enumerate(value):
+            if type(item) not in _SCALARS:
+                _check(item, (*path, index), above)
+    above.discard(id(value))
+
+
+def _at(path: tuple[Any, ...]) -> str:
+    return "the value" if not path else "the value at " + "".join(f"[{part!r}]" for part in path)
+
+
+def shorten(value: Any, limit: int = 80) -> str:
+    """``repr`` of a value, cut to ``limit`` characters: for messages."""
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."

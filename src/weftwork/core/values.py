@@ -1,0 +1,535 @@
+"""Value types: how a value becomes bytes, the same bytes for equal values.
+
+Owns the types, the conversion of a value to its declared type, and the codecs. Three steps,
+each a function: :func:`convert` (any accepted Python value → the one Python value of the
+type), :func:`encode` (that value → canonical bytes) and :func:`decode` (bytes → value). A
+value that holds other buffers (files, arrays in a list) is encoded as canonical JSON with
+their checksums in it; :func:`links` names them.
+
+Arrays and tables need numpy and pyarrow, which :mod:`weftwork.core.arrays` and
+:mod:`weftwork.core.tables` import where they are used.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from weftwork.core.checksum import Checksum, shorten
+from weftwork.errors import Invalid
+
+SCALARS = frozenset({"null", "bool", "int", "float", "str"})
+"""Types whose values can be compared in a condition."""
+
+NAMES = frozenset(
+    {
+        *SCALARS,
+        "any",
+        "json",
+        "bytes",
+        "text",
+        "array",
+        "table",
+        "image",
+        "file",
+        "directory",
+        "collection",
+        "list",
+        "record",
+    }
+)
+
+_INLINE = frozenset({*SCALARS, "json"})
+"""Types whose canonical bytes are canonical JSON of the value itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """The declared type of an input or output.
+
+    ``any`` takes its type from the value. ``item`` belongs to ``list`` and ``collection``,
+    ``fields`` to ``record``. ``optional`` admits ``None``; ``choices``, ``minimum`` and
+    ``maximum`` (both inclusive) restrict a scalar, or each item of a list of scalars.
+    """
+
+    name: str
+    item: Type | None = None
+    fields: tuple[tuple[str, Type], ...] = ()
+    optional: bool = False
+    choices: tuple[Any, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in NAMES:
+            raise Invalid(f"{self.name!r} is not a value type; the types are {', '.join(sorted(NAMES))}")
+        if self.name == "list" and self.item is None:
+            object.__setattr__(self, "item", ANY_JSON)
+        if self.name == "collection" and self.item is None:
+            object.__setattr__(self, "item", FILE)
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise Invalid(f"the range {self.minimum}..{self.maximum} is empty")
+
+    @property
+    def inline(self) -> bool:
+        """Whether the canonical bytes are JSON of the value, with no reference to other buffers."""
+        if self.name == "list":
+            return self.item is not None and self.item.inline
+        if self.name == "record":
+            return all(item.inline for _, item in self.fields)
+        return self.name in _INLINE
+
+    @property
+    def concrete(self) -> Type:
+        """The type as it counts in a key: without what only restricts the values."""
+        if self.name == "list" and self.inline:
+            return JSON
+        if self.name == "record" and self.inline:
+            return JSON
+        if self.item is None and not self.fields:
+            return _PLAIN[self.name]
+        item = None if self.item is None else self.item.concrete
+        return Type(self.name, item, tuple((name, each.concrete) for name, each in self.fields))
+
+    def __str__(self) -> str:
+        text = self.name
+        if self.name == "record":
+            text += "{" + ", ".join(f"{name}: {item}" for name, item in self.fields) + "}"
+        elif self.item is not None and not (self.name == "collection" and self.item == FILE):
+            text += f"[{self.item}]"
+        return text + ("?" if self.optional else "")
+
+    def document(self) -> Any:
+        """The type as a JSON value: a text where nothing restricts it, else an object."""
+        if self.name != "record" and not self.choices and self.minimum is None and self.maximum is None:
+            return str(self)
+        out: dict[str, Any] = {"type": self.name}
+        if self.item is not None:
+            out["item"] = self.item.document()
+        if self.fields:
+            out["fields"] = {name: item.document() for name, item in self.fields}
+        if self.optional:
+            out["optional"] = True
+        if self.choices:
+            out["choices"] = list(self.choices)
+        if self.minimum is not None or self.maximum is not None:
+            out["range"] = [self.minimum, self.maximum]
+        return out
+
+    @staticmethod
+    def of(document: Any) -> Type:
+        """The type that :meth:`document` wrote, or that a person did: ``float``, ``list[file]``, ``int?``, ``{type: …}``.
+
+        Raises :class:`~weftwork.errors.Invalid` with what would be right.
+        """
+        if isinstance(document, Type):
+            return document
+        if isinstance(document, str):
+            return _parse(document)
+        if not isinstance(document, Mapping):
+            raise Invalid(f"{shorten(document)} is not a type; write a name such as float, list[file] or int?")
+        name = document.get("type")
+        if not isinstance(name, str):
+            raise Invalid(f"a type needs a name under `type`, such as float; found {shorten(dict(document))}")
+        base = _parse(name)
+        low, high = document.get("range") or (None, None)
+        fields = document.get("fields") or {}
+        return replace(
+            base,
+            item=Type.of(document["item"]) if "item" in document else base.item,
+            fields=tuple((each, Type.of(item)) for each, item in fields.items()) or base.fields,
+            optional=bool(document.get("optional", base.optional)),
+            choices=tuple(document.get("choices") or ()),
+            minimum=low,
+            maximum=high,
+        )
+
+
+_TYPE_TEXT = re.compile(r"\s*([a-z]+)\s*(?:\[(.*)\])?\s*(\?)?\s*\Z", re.DOTALL)
+
+
+def _parse(text: str) -> Type:
+    match = _TYPE_TEXT.match(text)
+    if match is None:
+        raise Invalid(f"{text!r} is not a type; write a name such as float, list[file] or int?")
+    name, item, optional = match.groups()
+    if item is not None and name not in ("list", "collection"):
+        raise Invalid(f"{text!r}: only list and collection have an item type")
+    return Type(name, _parse(item) if item else None, optional=bool(optional))
+
+
+_PLAIN = {name: Type(name) for name in NAMES - {"list", "collection", "record"}}
+ANY, JSON, FILE, DIRECTORY, ARRAY, TABLE, TEXT, BYTES, STR = (
+    _PLAIN[name] for name in ("any", "json", "file", "directory", "array", "table", "text", "bytes", "str")
+)
+ANY_JSON = JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A value by name: its concrete type, the checksum of its canonical bytes, their number."""
+
+    type: Type
+    checksum: Checksum
+    size: int
+
+    def document(self) -> dict[str, Any]:
+        return {"type": self.type.document(), "checksum": str(self.checksum), "size": self.size}
+
+    @staticmethod
+    def of(document: Mapping[str, Any]) -> Ref:
+        return Ref(Type.of(document["type"]), Checksum(document["checksum"]), int(document["size"]))
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file by its content: a local path, or an ``https://`` or ``s3://`` address that is fetched once.
+
+    As an argument its checksum counts, never its name or place. A module's function gets a
+    ``File`` whose :attr:`path` is a local, read-only copy, and may return one that it wrote.
+    ``checksum``, where given, is what the content must have.
+    """
+
+    source: str
+    checksum: Checksum | None = field(default=None, compare=False)
+
+    def __init__(self, source: str | os.PathLike[str], checksum: str | None = None) -> None:
+        object.__setattr__(self, "source", os.fspath(source))
+        object.__setattr__(self, "checksum", None if checksum is None else Checksum(checksum))
+
+    @property
+    def remote(self) -> bool:
+        """Whether the source is an address rather than a path."""
+        return "://" in self.source
+
+    @property
+    def path(self) -> Path:
+        """The local path. Raises :class:`~weftwork.errors.Invalid` for an address, which has none before it is fetched."""
+        if self.remote:
+            raise Invalid(
+                f"{self.source} is an address: it has a path only inside the module that takes it as an input"
+            )
+        return Path(self.source)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+class Directory(File):
+    """A directory by its content: the sorted relative paths, executable bits and checksums of its files."""
+
+    __slots__ = ()
+
+
+Value = Any
+Put = Callable[[bytes], Checksum]
+Get = Callable[[Checksum], bytes]
+
+
+def infer(value: Any) -> Type:
+    """The type that a value has of itself, for inputs and outputs declared ``any``.
+
+    Raises :class:`~weftwork.errors.Invalid` for a value that no type can hold.
+    """
+    kind = type(value)
+    if kind in _NATIVE:
+        return _NATIVE[kind]
+    if isinstance(value, Ref):
+        return value.type
+    if isinstance(value, Directory):
+        return DIRECTORY
+    if isinstance(value, File):
+        return FILE
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return BYTES
+    if _is_array(value):
+        return ARRAY if getattr(value, "shape", ()) != () or kind.__name__ == "ndarray" else infer(value.item())
+    if _is_table(value):
+        return TABLE
+    if isinstance(value, (list, tuple)):
+        return _infer_list(value)
+    if isinstance(value, dict):
+        return JSON
+    raise Invalid(
+        f"{shorten(value)}, a {kind.__module__}.{kind.__qualname__}, is of no value type; return or pass None, bool, int, "
+        "float, str, bytes, a list or dict of these, a numpy array, a table, weft.File or weft.Directory"
+    )
+
+
+_NATIVE: dict[type, Type] = {
+    type(None): _PLAIN["null"],
+    bool: _PLAIN["bool"],
+    int: _PLAIN["int"],
+    float: _PLAIN["float"],
+    str: STR,
+    bytes: BYTES,
+}
+
+
+def _infer_list(value: list[Any] | tuple[Any, ...]) -> Type:
+    for item in value:
+        if isinstance(item, (File, Ref, bytes)) or _is_array(item) or _is_table(item):
+            kinds = {infer(each) for each in value}
+            if len(kinds) > 1:
+                raise Invalid(f"a list that mixes {', '.join(sorted(map(str, kinds)))} is of no value type")
+            return Type("list", kinds.pop())
+    return JSON
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "dtype") and hasattr(value, "shape") and hasattr(value, "tobytes")
+
+
+def _is_table(value: Any) -> bool:
+    return hasattr(value, "__arrow_c_stream__") or hasattr(value, "__dataframe__")
+
+
+def convert(declared: Type, value: Any, where: str = "the value") -> Value:
+    """The one Python value of the declared type that ``value`` stands for.
+
+    ``1``, ``1.0`` and ``numpy.float64(1)`` are one float; a ``Ref`` of a fitting type passes
+    as it is. Raises :class:`~weftwork.errors.Invalid` with ``where``, the value and what was expected.
+    """
+    if value is None and (declared.optional or declared.name in ("null", "any", "json")):
+        return None
+    if isinstance(value, Ref):
+        if not fits(value.type, declared):
+            raise Invalid(f"{where}: a {value.type} was given where {declared} is expected")
+        return value
+    if declared.name == "any":
+        actual = infer(value)
+        return convert(actual, value, where)
+    result = _CONVERTERS[declared.name](declared, value, where)
+    if declared.choices and declared.name != "list" and result not in declared.choices:
+        options = ", ".join(map(repr, declared.choices))
+        raise Invalid(f"{where}: {shorten(value)} is not one of {options}")
+    if (declared.minimum is not None or declared.maximum is not None) and declared.name != "list":
+        _check_range(declared, result, where)
+    return result
+
+
+def fits(actual: Type, declared: Type) -> bool:
+    """Whether a value of the actual type can stand where the declared one is expected, without being read."""
+    if declared.name in ("any", actual.name) and declared.name not in ("list", "record"):
+        return True
+    if actual.name == "null" and declared.optional:
+        return True
+    if declared.name in ("json", "list", "record") and actual.inline and declared.inline:
+        return True
+    if declared.name == "list" and actual.name == "list" and actual.item and declared.item:
+        return fits(actual.item, declared.item)
+    return (actual.name, declared.name) in _READ_AS
+
+
+_READ_AS = {
+    ("int", "float"),
+    ("text", "file"),
+    ("bytes", "file"),
+    ("image", "file"),
+    ("file", "text"),
+    ("file", "bytes"),
+    ("file", "image"),
+    ("text", "bytes"),
+    ("image", "bytes"),
+    ("file", "json"),
+    ("json", "float"),
+    ("json", "int"),
+    ("json", "str"),
+    ("json", "bool"),
+}
+"""Pairs (actual, declared) whose values pass when they are read as the declared type at the time of running."""
+
+
+def _wrong(declared: Type, value: Any, where: str) -> Invalid:
+    kind = type(value)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return Invalid(f"{where}: {shorten(value)}, a {name}, was given where {_article(str(declared))} is expected")
+
+
+def _article(name: str) -> str:
+    return ("an " if name[:1] in "aeiou" else "a ") + name
+
+
+def _check_range(declared: Type, value: Any, where: str) -> None:
+    low, high = declared.minimum, declared.maximum
+    if (low is not None and not value >= low) or (high is not None and not value <= high):
+        span = f"at least {low}" if high is None else f"at most {high}" if low is None else f"from {low} to {high}"
+        raise Invalid(f"{where}: {shorten(value)} is out of range; {span} is expected")
+
+
+def _unwrap(value: Any) -> Any:
+    """A numpy scalar or zero-dimensional array as the Python number it holds; anything else as it is."""
+    return value.item() if _is_array(value) and value.shape == () else value
+
+
+def _to_null(declared: Type, value: Any, where: str) -> None:
+    raise _wrong(declared, value, where)
+
+
+def _to_bool(declared: Type, value: Any, where: str) -> bool:
+    value = _unwrap(value)
+    if type(value) is not bool:
+        raise _wrong(declared, value, where)
+    return value
+
+
+def _to_int(declared: Type, value: Any, where: str) -> int:
+    value = _unwrap(value)
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    if type(value) is float and value.is_integer() and abs(value) <= 2**53:
+        return int(value)
+    raise _wrong(declared, value, where)
+
+
+def _to_float(declared: Type, value: Any, where: str) -> float:
+    value = _unwrap(value)
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise _wrong(declared, value, where)
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.inf
+    if isinstance(value, numbers.Integral) and result != value:
+        raise Invalid(f"{where}: the integer {shorten(value)} is not exactly a float")
+    return result
+
+
+def _to_str(declared: Type, value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise _wrong(declared, value, where)
+    return str.__str__(value)
+
+
+def _to_json(declared: Type, value: Any, where: str) -> Any:
+    kind = type(value)
+    if value is None or kind in (bool, int, float, str):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_to_json(declared, item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise Invalid(f"{where}: the key {shorten(key)} is a {type(key).__qualname__}; keys must be strings")
+        return {str.__str__(key): _to_json(declared, item, f"{where}[{key!r}]") for key, item in value.items()}
+    unwrapped = _unwrap(value)
+    if unwrapped is not value:
+        return _to_json(declared, unwrapped, where)
+    if _is_array(value) and declared.name == "json":
+        raise Invalid(f"{where}: a numpy array inside a json value; use an input or output of type array, or .tolist()")
+    if isinstance(value, str):
+        return str.__str__(value)
+    raise _wrong(declared, value, where)
+
+
+def _to_bytes(declared: Type, value: Any, where: str) -> bytes:
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise _wrong(declared, value, where)
+    return bytes(value)
+
+
+_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"II*\x00", b"MM\x00*", b"%PDF-", b"BM")
+
+
+def _to_image(declared: Type, value: Any, where: str) -> bytes:
+    data = _to_bytes(declared, value, where)
+    head = data[:512].lstrip()
+    webp = data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+    if not (data.startswith(_MAGIC) or webp or head.startswith((b"<svg", b"<?xml"))):
+        raise Invalid(f"{where}: {shorten(data[:16])} does not begin as PNG, JPEG, GIF, TIFF, WebP, BMP, SVG or PDF")
+    return data
+
+
+def _to_file(declared: Type, value: Any, where: str) -> File:
+    wanted = Directory if declared.name == "directory" else File
+    if isinstance(value, File):
+        if isinstance(value, Directory) != (wanted is Directory):
+            raise _wrong(declared, value, where)
+        return value
+    if isinstance(value, (str, os.PathLike)):
+        return wanted(value)
+    raise _wrong(declared, value, where)
+
+
+def _to_array(declared: Type, value: Any, where: str) -> Any:
+    from weftwork.core import arrays
+
+    return arrays.convert(value, where)
+
+
+def _to_table(declared: Type, value: Any, where: str) -> Any:
+    from weftwork.core import tables
+
+    return tables.convert(value, where)
+
+
+def _to_list(declared: Type, value: Any, where: str) -> list[Any]:
+    value = value.tolist() if _is_array(value) and declared.inline else value
+    if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
+        raise _wrong(declared, value, where)
+    assert declared.item is not None
+    item = declared.item
+    if declared.choices or declared.minimum is not None or declared.maximum is not None:
+        item = replace(item, choices=declared.choices, minimum=declared.minimum, maximum=declared.maximum)
+    return [convert(item, each, f"{where}[{index}]") for index, each in enumerate(value)]
+
+
+def _to_record(declared: Type, value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        value = _attributes(value)
+        if value is None:
+            raise _wrong(declared, value, where)
+    known = dict(declared.fields)
+    for name in value:
+        if name not in known:
+            raise Invalid(f"{where}: the record has no field {name!r}; its fields are {', '.join(known)}")
+    out = {}
+    for name, each in declared.fields:
+        if name not in value and not each.optional:
+            raise Invalid(f"{where}: the field {name!r}, {_article(str(each))}, is missing")
+        out[name] = convert(each, value.get(name), f"{where}.{name}")
+    return out
+
+
+def _attributes(value: Any) -> dict[str, Any] | None:
+    """The fields of a named tuple or dataclass instance."""
+    if hasattr(value, "_asdict"):
+        return dict(value._asdict())
+    names = getattr(type(value), "__dataclass_fields__", None)
+    return None if names is None else {name: getattr(value, name) for name in names}
+
+
+def _to_collection(declared: Type, value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _wrong(declared, value, where)
+    assert declared.item is not None
+    return {
+        _to_str(STR, name, f"{where}: the name"): convert(declared.item, each, f"{where}[{name!r}]")
+        for name, each in value.items()
+    }
+
+
+_CONVERTERS: dict[str, Callable[[Type, Any, str], Any]] = {
+    "null": _to_null,
+    "bool": _to_bool,
+    "int": _to_int,
+    "float": _to_float,
+    "str": _to_str,
+    "json": _to_json,
+    "bytes": _to_bytes,
+    "text": _to_str,
+    "image": _to_image,
+    "array": _to_array,
+    "table": _to_table,
+    "file": _to_file,
+    "directory": _to_file,
+    "list": _to_list,
+    "record": _to_record,
+    "collection": _to_collection,
+}
