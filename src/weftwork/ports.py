@@ -11,9 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
+from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import Checksum
 from weftwork.core.job import Event, Job, Record
+from weftwork.core.module import Module
 from weftwork.core.placement import Placement, Resources
+from weftwork.core.values import Type
+from weftwork.errors import WeftError
 
 
 class Store(Protocol):
@@ -280,18 +284,18 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A task of the function lane: call the function of a bundle with inputs by checksum."""
+    """A task of the function lane: call the function of a module's bundle with inputs by checksum."""
 
     name: str
     job: str
-    calculation: Any
-    module: Any
+    calculation: Calculation
+    module: Module
     resources: Resources
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A task of the command lane: a prepared job folder."""
+    """A task of the command lane: a prepared job folder, which holds ``job.json``."""
 
     name: str
     job: str
@@ -303,16 +307,35 @@ Task = Call | Process
 
 
 @dataclass(frozen=True, slots=True)
+class CallOutcome:
+    """How a call ended: its outputs (or an error), and what was observed.
+
+    ``outputs`` maps a name to the concrete type and the canonical bytes, or a file with them that the receiver owns
+    and moves into the store. ``buffers`` are what the outputs hold (the files of a directory, the arrays of a list),
+    to be stored first. ``observed``: ``seconds``, ``memory`` (bytes), ``host``, ``outside`` (files opened outside the
+    bundle: the result is not reused), ``warnings``. ``log`` is what the call wrote to both streams, with its
+    ``logging`` records and warnings.
+    """
+
+    outputs: Mapping[str, tuple[Type, bytes | Path]] = field(default_factory=dict)
+    buffers: Sequence[bytes | Path] = ()
+    error: WeftError | None = None
+    observed: Mapping[str, Any] = field(default_factory=dict)
+    log: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A state that a scheduler pushes about a task, by its name.
 
-    ``started``: it runs now. ``ended``: it is over, and ``outcome`` tells how (see :mod:`weftwork.node.job`);
-    ``lost``: it is gone and nobody knows how; ``unavailable``: the place refused to try.
+    ``started``: it runs now (``detail`` is the path and offset of its live log, or empty). ``ended``: it is over: for a
+    :class:`Call` ``outcome`` tells how, for a :class:`Process` the folder's ``outcome.json`` does. ``lost``: it is gone
+    and nobody knows how; ``unavailable``: the place refused to try, and says why in ``detail``.
     """
 
     task: str
     state: Literal["started", "ended", "lost", "unavailable"]
-    outcome: Any = None
+    outcome: CallOutcome | None = None
     detail: str = ""
 
 
