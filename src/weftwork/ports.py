@@ -359,3 +359,19 @@ class Scheduler(Protocol):
     def capacity(self) -> Resources: ...
 
     async def close(self) -> None: ...
+
+
+class Site(Protocol):
+    """A named place to compute. ``resolve`` says what a module will really find there, before the key is made.
+
+    Raises :class:`~weftwork.errors.Refused` when the site cannot run such a module, and why.
+    """
+
+    name: str
+    scheduler: Scheduler
+
+    def resolve(self, module: Module) -> dict[str, Any]: ...
+
+    def refusal(self, module: Module, resources: Resources) -> str | None:
+        """Why the site does not take a module with these resources; ``None`` when it does."""
+        ...

@@ -17,14 +17,14 @@ from weftwork.errors import Conflict, WeftError, from_document
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 ENDED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 
-Kind = Literal["queued", "started", "retried", "taken over", "succeeded", "failed", "cancelled", "noted"]
+Kind = Literal["queued", "submitted", "started", "retried", "taken over", "succeeded", "failed", "cancelled", "noted"]
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened to a job. ``time`` is seconds since 1970, UTC; ``data`` depends on the kind:
 
-    ``queued`` {}, ``started`` {attempt, site, host}, ``retried`` {attempt, error, delay}, ``taken over`` {owner, epoch},
+    ``queued`` {}, ``submitted`` {attempt, site} (written before the site hears of it), ``started`` {attempt, site, log}, ``retried`` {attempt, error, delay}, ``taken over`` {owner, epoch},
     ``succeeded`` {cached: whether a record answered}, ``failed`` {error}, ``cancelled`` {by}, ``noted`` {text}.
     """
 
@@ -64,10 +64,12 @@ def advance(job: Job, event: Event) -> Job:
     match event.kind:
         case "queued":
             return replace(job, state="queued", queued=event.time)
+        case "submitted":
+            return replace(job, attempt=int(event.data["attempt"]))
         case "started":
             started = job.started if job.started is not None else event.time
             return replace(
-                job, state="running", attempt=int(event.data.get("attempt", job.attempt + 1)), started=started
+                job, state="running", attempt=int(event.data.get("attempt", max(job.attempt, 1))), started=started
             )
         case "retried" | "taken over":
             return replace(job, state="queued")
