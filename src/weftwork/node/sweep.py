@@ -1,0 +1,223 @@
+"""Starts commands, and leaves nothing of them behind.
+
+:class:`Children` knows the main process of each command that this process started. When one has ended,
+:meth:`Children.end` kills its process group and then whatever else came from it: also what left the group,
+started a session of its own, forked twice, or closed its streams. Guarantee on return: no process of the command is
+left, so what lies in its folder does not change any more.
+
+How a straggler is known: this process is a *subreaper*, so each orphan of a command becomes its child. An orphan
+belongs to the command whose session, group, job folder (in its environment, its working directory, its
+streams) or earlier descendants it shares. One that hid all of these goes with the last command that could have
+been its parent. Without a subreaper (macOS) orphans are searched among all processes by the same marks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from weftwork.node import processes
+from weftwork.node.processes import Process
+
+_PATIENCE: Final = 20.0  # seconds in which a killed process must be gone; it is in the kernel's hands
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a main process ended: exactly one of ``exit_code`` and ``signal``; its CPU seconds and peak bytes."""
+
+    exit_code: int | None
+    signal: int | None
+    cpu: float
+    memory: int
+
+
+@dataclass(slots=True, eq=False)
+class Command:
+    """A command that runs. ``known`` are descendants seen while it ran, by pid and beginning."""
+
+    folder: str
+    popen: subprocess.Popen[bytes]
+    pidfd: int | None
+    began: float
+    started: str | None = None
+    known: set[tuple[int, str]] = field(default_factory=set)
+    ended: Ended | None = None
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def signal(self, number: int) -> None:
+        """Send a signal to its process group: before :meth:`Children.end`, while the pid is certainly its own."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+
+class Children:
+    """The commands of this process. One for each process: it reaps every child that it does not know."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._commands: dict[int, Command] = {}
+        self._adopts = processes.become_subreaper()
+
+    def spawn(
+        self, folder: str, words: tuple[str, ...], cwd: str, environment: dict[str, str], streams: tuple[int, int, int]
+    ) -> Command:
+        """Start the words in a session of their own. Raises ``OSError`` when the program cannot be started."""
+        # Under the lock, so that nobody takes the new child for an orphan before it is known.
+        with self._lock:
+            popen = subprocess.Popen(
+                words,
+                cwd=cwd,
+                env=environment,
+                stdin=streams[0],
+                stdout=streams[1],
+                stderr=streams[2],
+                start_new_session=True,
+            )
+            command = Command(folder, popen, processes.open_pidfd(popen.pid), time.monotonic())
+            self._commands[popen.pid] = command
+        command.started = processes.identity(popen.pid)
+        return command
+
+    def poll(self, command: Command) -> bool:
+        """Whether the main process has ended; for where there is no pidfd."""
+        with self._lock:
+            return self._reap(command) is not None
+
+    def end(self, command: Command) -> Ended:
+        """Kill and reap all that is left of a command whose main process has ended, or was killed."""
+        command.signal(signal.SIGKILL)
+        deadline = time.monotonic() + _PATIENCE
+        ended = self._wait(command, deadline)
+        pause = 0.0005
+        while self._stragglers(command) and time.monotonic() < deadline:
+            time.sleep(pause)
+            pause = min(pause * 2, 0.02)
+        return ended
+
+    def note(self, command: Command, everything: dict[int, Process]) -> list[Process]:
+        """The living processes of a command, out of a table; they are remembered as its own."""
+        sessions = {process.pid for process in everything.values() if process.session == command.pid}
+        roots = {command.pid} | sessions | {pid for pid, started in command.known if _same(everything, pid, started)}
+        found = [process for process in processes.descendants(everything, roots) if not process.zombie]
+        command.known.update((process.pid, process.started) for process in found)
+        return found
+
+    def _wait(self, command: Command, deadline: float) -> Ended:
+        while True:
+            with self._lock:
+                ended = self._reap(command)
+                if ended is not None or time.monotonic() > deadline:
+                    self._commands.pop(command.pid, None)
+                    break
+            time.sleep(0.001)
+        if command.pidfd is not None:
+            os.close(command.pidfd)
+            command.pidfd = None
+        return ended or Ended(None, signal.SIGKILL, 0.0, 0)
+
+    def _reap(self, command: Command) -> Ended | None:
+        if command.ended is not None:
+            return command.ended
+        pid, status, usage = os.wait4(command.pid, os.WNOHANG)
+        if pid == 0:
+            return None
+        code = os.waitstatus_to_exitcode(status)
+        command.popen.returncode = code
+        cpu = usage.ru_utime + usage.ru_stime
+        command.ended = Ended(None if code < 0 else code, -code if code < 0 else None, cpu, _peak(usage))
+        return command.ended
+
+    def _stragglers(self, command: Command) -> bool:
+        """Kill what is left of a command whose main process was reaped; whether there was anything."""
+        if not _group_is_empty(command.pid):
+            command.signal(signal.SIGKILL)
+            self._kill_orphans(command)
+            return True
+        return self._kill_orphans(command)
+
+    def _kill_orphans(self, command: Command) -> bool:
+        if self._adopts and _childless():
+            return False
+        since = processes.pids_since(command.pid, time.monotonic() - command.began)
+        everything = processes.table(since)
+        marked = set() if self._adopts else processes.marked(command.folder)
+        found = [process for process in everything.values() if self._is_orphan_of(command, process, marked)]
+        for process in processes.descendants(everything, {process.pid for process in found}):
+            if not process.zombie:
+                command.known.add((process.pid, process.started))
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(process.pid, signal.SIGKILL)
+        return bool(found)
+
+    def _is_orphan_of(self, command: Command, process: Process, marked: set[int]) -> bool:
+        if not self._adopts:
+            return (
+                not process.zombie and process.pid != os.getpid() and (process.pid in marked or _akin(command, process))
+            )
+        if process.parent != os.getpid():
+            return False
+        with self._lock:
+            if process.pid in self._commands or self._was_reaped(process.pid):
+                return False
+            others = [other for other in self._commands.values() if other is not command]
+        if _akin(command, process) or _is_of_folder(process.pid, command.folder):
+            return True
+        # What hid every mark goes with the last command that was there when it began.
+        return not any(_could_be_parent(other, process) for other in others)
+
+    def _was_reaped(self, pid: int) -> bool:
+        try:
+            return os.waitpid(pid, os.WNOHANG)[0] != 0
+        except ChildProcessError:
+            return True
+
+
+def _akin(command: Command, process: Process) -> bool:
+    return command.pid in (process.session, process.group) or (process.pid, process.started) in command.known
+
+
+def _is_of_folder(pid: int, folder: str) -> bool:
+    inside = folder + "/"
+    return processes.is_marked(pid, folder) or any(path.startswith(inside) for path in processes.links(pid))
+
+
+def _could_be_parent(other: Command, process: Process) -> bool:
+    if other.started is None:
+        return True
+    tail = other.started.rpartition("-")[2]
+    return not tail.isdigit() or int(tail) <= process.age_order
+
+
+def _same(everything: dict[int, Process], pid: int, started: str) -> bool:
+    return pid in everything and everything[pid].started == started
+
+
+def _group_is_empty(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):  # macOS denies it for a group of zombies alone
+        return True
+    return False
+
+
+def _childless() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return True
+    return False
+
+
+def _peak(usage: resource.struct_rusage) -> int:
+    return usage.ru_maxrss * (1 if os.uname().sysname == "Darwin" else 1024)
