@@ -103,6 +103,11 @@ def test_reduction_recovers_the_reflectivity_of_the_true_sample(scan):
     assert abs(np.mean(deviation)) < 0.25
 
 
+def test_a_point_below_the_background_does_not_spoil_the_start(scan, problem):
+    negative = {**scan, "r": [*scan["r"][:-1], -1e-7]}
+    assert assemble(DESIGN, negative, prefit(DESIGN, INSTRUMENT))["start"] == problem["start"]
+
+
 @pytest.mark.parametrize("fit", [fit_levenberg_marquardt, fit_differential_evolution])
 def test_fit_recovers_the_true_sample_within_its_errors(problem, fit):
     found = fit(problem)
