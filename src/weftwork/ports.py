@@ -76,9 +76,7 @@ class Store(Protocol):
 class Claim:
     """What an owner asks of the ledger for one calculation: a result, or the right to make it."""
 
-    key: Checksum
-    name: str
-    calculation: bytes
+    calculation: Calculation
     placement: Placement
     run: str | None = None
     step: str | None = None
@@ -372,6 +370,30 @@ class Site(Protocol):
 
     def resolve(self, module: Module) -> dict[str, Any]: ...
 
+    def tools(self, environment: Mapping[str, Any]) -> dict[str, tuple[str, Checksum]]:
+        """Where the programs that a resolved environment counts lie at this site: absolute path and content, by name."""
+        ...
+
     def refusal(self, module: Module, resources: Resources) -> str | None:
         """Why the site does not take a module with these resources; ``None`` when it does."""
+        ...
+
+
+class Files(Protocol):
+    """What is known of files on this machine's disks and at addresses."""
+
+    def checksum(self, path: Path) -> tuple[Checksum, int]:
+        """Checksum and size of a file, from a cache where nothing can have changed since."""
+        ...
+
+    def entries(self, path: Path) -> list[tuple[str, bool, Path]]:
+        """The files of a directory: relative path, executable, absolute path, sorted. Raises Invalid for what cannot be named."""
+        ...
+
+    def fetch(self, address: str, expected: Checksum | None) -> Path:
+        """A local file with what an ``https://`` or ``s3://`` address holds, fetched once and verified."""
+        ...
+
+    def folder(self, checksum: Checksum, store: Store) -> Path:
+        """A stored directory as a read-only folder of files, made once."""
         ...

@@ -1,0 +1,175 @@
+"""Values become references, and references values: the border between Python values and the store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from weftwork.core import codecs
+from weftwork.core.checksum import Checksum
+from weftwork.core.module import Module
+from weftwork.core.values import Directory, File, Ref, Type, convert, infer
+from weftwork.errors import Invalid, MissingInputs, NotFound
+from weftwork.ports import Files, Store
+
+
+class Binder:
+    """Puts values into a store under their declared types, and reads them back. Safe from many threads."""
+
+    def __init__(self, store: Store, files: Files) -> None:
+        self._store = store
+        self._files = files
+
+    def bind(self, module: Module, values: Mapping[str, Any]) -> dict[str, Ref]:
+        """The inputs of a module as references, stored. Raises :class:`~weftwork.errors.Invalid` before anything runs."""
+        return self.bind_many(module, [values])[0]
+
+    def bind_many(self, module: Module, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Ref]]:
+        """The same for many calls, whose buffers become durable together."""
+        buffers: dict[Checksum, bytes] = {}
+        types = {each.name: each.type for each in module.inputs}
+        bound = []
+        for values in rows:
+            converted = module.bind(values)
+            bound.append(
+                {
+                    name: self._ref(types[name], value, f"{module.name}: input {name!r}", buffers)
+                    for name, value in converted.items()
+                }
+            )
+        self._store.put_many(list(buffers.values()))
+        return bound
+
+    def put(self, declared: Type, value: Any, where: str = "the value") -> Ref:
+        """One value, stored."""
+        buffers: dict[Checksum, bytes] = {}
+        ref = self._ref(declared, convert(declared, value, where), where, buffers)
+        self._store.put_many(list(buffers.values()))
+        return ref
+
+    def _ref(self, declared: Type, value: Any, where: str, buffers: dict[Checksum, bytes]) -> Ref:
+        if isinstance(value, Ref):
+            return self.coerce(value, declared, where)
+        if isinstance(value, File):
+            return self._taken(value, where)
+        if not declared.inline and declared.name in ("any", "list", "record", "collection"):
+            declared = infer(value) if declared.name == "any" else declared
+            value = self._without_files(value, where)
+
+        def keep(data: bytes) -> Checksum:
+            checksum = Checksum.of(data)
+            buffers[checksum] = data
+            return checksum
+
+        concrete, data = codecs.encode(declared, value, keep)
+        return Ref(concrete, keep(data), len(data))
+
+    def _without_files(self, value: Any, where: str) -> Any:
+        """The value with each file in it, at any depth, replaced by its reference."""
+        if isinstance(value, File):
+            return self._taken(value, where)
+        if isinstance(value, list):
+            return [self._without_files(each, f"{where}[{index}]") for index, each in enumerate(value)]
+        if isinstance(value, dict):
+            return {name: self._without_files(each, f"{where}[{name!r}]") for name, each in value.items()}
+        return value
+
+    def _taken(self, file: File, where: str) -> Ref:
+        """A file or directory, stored."""
+        path = self._files.fetch(file.source, file.checksum) if file.remote else Path(os.path.abspath(file.source))
+        if isinstance(file, Directory):
+            return self._directory(path, where)
+        if not path.exists():
+            raise Invalid(f"{where}: the file {file.source} does not exist (looked for {path})")
+        if not path.is_file():
+            raise Invalid(f"{where}: {file.source} is not a regular file; for a directory use weft.Directory")
+        checksum, size = self._files.checksum(path)
+        if file.checksum is not None and checksum != file.checksum:
+            raise Invalid(
+                f"{where}: {file.source} has the checksum {checksum.short}, where {file.checksum.short} was expected"
+            )
+        if self._store.missing([checksum]):
+            checksum, size = self._store.put_file(path)
+        return Ref(Type("file"), checksum, size)
+
+    def _directory(self, path: Path, where: str) -> Ref:
+        if not path.is_dir():
+            raise Invalid(f"{where}: the directory {path} does not exist")
+        entries = []
+        for name, executable, each in self._files.entries(path):
+            checksum, _ = self._files.checksum(each)
+            if self._store.missing([checksum]):
+                checksum, _ = self._store.put_file(each)
+            entries.append((name, executable, checksum))
+        data = codecs.directory_bytes(entries)
+        return Ref(Type("directory"), self._store.put(data), len(data))
+
+    def coerce(self, ref: Ref, declared: Type, where: str) -> Ref:
+        """A reference as the declared type: as it is, under another name of the same bytes, or read and written anew."""
+        concrete = declared.concrete
+        if declared.name == "any" or ref.type == concrete or (ref.type.name == "null" and declared.optional):
+            return ref
+        if ref.type.name in _RAW and concrete.name in _RAW:
+            if concrete.name in ("text", "image"):
+                convert(declared, codecs.decode_bytes(concrete, self._store.get(ref.checksum)), where)
+            return Ref(concrete, ref.checksum, ref.size)
+        if ref.type.name == "file":
+            value = codecs.from_text(declared, self._store.get(ref.checksum).decode("utf-8", "strict"), where)
+        else:
+            value = self.value(ref)
+        return self.put(declared, value, where)
+
+    def value(self, ref: Ref) -> Any:
+        """The value, fresh. Raises :class:`~weftwork.errors.MissingInputs` where its bytes are gone."""
+        try:
+            return codecs.read(ref.type, ref.checksum, self._store.get, self.local)
+        except NotFound as error:
+            raise MissingInputs(
+                f"the bytes of a {ref.type} are gone from the store: {error}", checksums=[str(ref.checksum)]
+            ) from error
+
+    def local(self, kind: Type, checksum: Checksum) -> File:
+        """A ``File`` or ``Directory`` with a readable path for stored bytes."""
+        if kind.name == "directory":
+            return Directory(self.directory(checksum), checksum)
+        path = self._store.path(checksum)
+        if path is None:
+            raise MissingInputs(f"{checksum.short} has no local file", checksums=[str(checksum)])
+        return File(path, checksum)
+
+    def directory(self, checksum: Checksum) -> Path:
+        """A stored directory as a folder of files, made once beside the store's own files and read-only."""
+        return self._files.folder(checksum, self._store)
+
+    def export(self, ref: Ref, target: Path) -> None:
+        """Write a value where a person wants it: a file's bytes, a directory's files, JSON for the rest; whole or not at all."""
+        if ref.type.name == "directory":
+            source = self.directory(ref.checksum)
+            _copy_tree(source, target)
+            return
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with self._store.open(ref.checksum) as stream, open(temporary, "wb") as out:
+                while chunk := stream.read(1 << 20):
+                    out.write(chunk)
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+_RAW = frozenset({"text", "bytes", "image", "file"})
+"""Types whose canonical bytes are the bytes themselves."""
+
+
+def _copy_tree(source: Path, target: Path) -> None:
+    import shutil
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    shutil.copytree(source, temporary)
+    if target.exists():
+        shutil.rmtree(target)
+    os.replace(temporary, target)

@@ -1,0 +1,159 @@
+"""Attempts in and out: batches of calls to the schedulers, batches of outcomes to the store and the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weftwork.core.checksum import Checksum
+from weftwork.core.job import Record
+from weftwork.core.values import Ref
+from weftwork.engine.jobs import Live
+from weftwork.errors import Cancelled, Corrupt, Lost, StagingFailed, WeftError
+from weftwork.node.outcome import read_outcome
+from weftwork.ports import CallOutcome, Report
+
+if TYPE_CHECKING:
+    from weftwork.engine.engine import Engine
+
+
+class Collector:
+    """Gathers what one turn of the loop brings, so that a thousand calls are one hand-over, one write, one commit."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._calls: list[Live] = []
+        self._ended: list[tuple[Live, Report]] = []
+        self._collecting: asyncio.Task[None] | None = None
+        self._handing = False
+
+    def call(self, live: Live) -> None:
+        """Hand a job of the function lane to its site's scheduler, with all others of this turn."""
+        self._calls.append(live)
+        if not self._handing:
+            self._handing = True
+            asyncio.get_running_loop().call_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._handing = False
+        calls, self._calls = self._calls, []
+        by_site: dict[str, list[Live]] = {}
+        for live in calls:
+            by_site.setdefault(live.site.name, []).append(live)
+        for lives in by_site.values():
+            self._engine.spawn(self._run(lives))
+
+    async def _run(self, lives: list[Live]) -> None:
+        engine = self._engine
+        try:
+            await lives[0].site.scheduler.run([engine.call(live) for live in lives], engine.report(*lives))
+        except WeftError as error:
+            for live in lives:
+                await engine.failed(live, error)
+
+    def ended(self, live: Live, report: Report) -> None:
+        """An attempt is over: collect it, with all others that are over by then."""
+        self._ended.append((live, report))
+        if self._collecting is None:
+            self._collecting = self._engine.spawn(self._collect())
+
+    async def _collect(self) -> None:
+        try:
+            while self._ended:
+                batch, self._ended = self._ended, []
+                good, bad = await asyncio.to_thread(self._store, batch)
+                for live, error in bad:
+                    self._engine.spawn(self._engine.failed(live, error))
+                if good:
+                    self._engine.spawn(self._engine.succeeded(good))
+        finally:
+            self._collecting = None
+
+    def _store(
+        self, batch: list[tuple[Live, Report]]
+    ) -> tuple[list[tuple[Live, Record]], list[tuple[Live, WeftError]]]:
+        """On a thread: bytes first, durable before any record names them."""
+        good: list[tuple[Live, Record]] = []
+        bad: list[tuple[Live, WeftError]] = []
+        calls = [(live, report.outcome) for live, report in batch if report.outcome is not None]
+        small = [data for _, outcome in calls for data in _small(outcome)]
+        try:
+            self._engine.store.put_many(small)
+        except (WeftError, OSError) as error:
+            failure = StagingFailed(f"the results could not be stored: {error}")
+            return [], [(live, failure) for live, _ in batch]
+        for live, report in batch:
+            try:
+                record = self._called(live, report.outcome) if report.outcome is not None else self._processed(live)
+            except Corrupt as error:
+                bad.append((live, StagingFailed(f"the results of {live.id} are damaged: {error}")))
+            except WeftError as error:
+                bad.append((live, error))
+            except OSError as error:
+                bad.append((live, StagingFailed(f"the results of {live.id} could not be stored: {error}")))
+            else:
+                good.append((live, record))
+        return good, bad
+
+    def _called(self, live: Live, outcome: CallOutcome) -> Record:
+        self._keep_log(live, outcome.log)
+        if outcome.error is not None:
+            raise outcome.error
+        for each in outcome.buffers:
+            if isinstance(each, Path):
+                self._engine.store.put_file(each, move=True)
+        outputs = []
+        for name, (kind, data) in outcome.outputs.items():
+            if isinstance(data, Path):
+                checksum, size = self._engine.store.put_file(data, move=True)
+            else:
+                checksum, size = Checksum.of(data), len(data)
+            outputs.append((name, Ref(kind, checksum, size)))
+        return _record(live, outputs, dict(outcome.observed))
+
+    def _keep_log(self, live: Live, log: bytes) -> None:
+        if log:
+            folder = self._engine.logs / live.id[:3]
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{live.task}.stderr").write_bytes(log)
+
+    def _processed(self, live: Live) -> Record:
+        folders = self._engine.folders
+        folder = folders.path(live.task)
+        outcome = read_outcome(str(folder))
+        if outcome is None:
+            raise Lost(f"job {live.id}: its process is gone and left no outcome")
+        folders.keep_logs(folder, self._engine.logs / live.id[:3])
+        if outcome.error is not None:
+            if live.cancelled_by is not None:
+                raise Cancelled(f"job {live.id} was cancelled by {live.cancelled_by}", by=live.cancelled_by)
+            folders.remove(folder)
+            raise outcome.error
+        outputs = list(folders.collect(folder, live.request.module, outcome).items())
+        observed: dict[str, Any] = {"host": outcome.host, **outcome.usage}
+        if outcome.started is not None:
+            observed["seconds"] = outcome.ended - outcome.started
+        record = _record(live, outputs, observed)
+        # The folder is needed until the record is durable: a dead engine's successor reads it again.
+        live.when_done(lambda _: self._engine.forget_folder(folder))
+        return record
+
+    async def close(self) -> None:
+        """Wait for what is being collected."""
+        if self._collecting is not None:
+            await asyncio.wait([self._collecting])
+
+
+def _small(outcome: CallOutcome) -> list[bytes]:
+    out = [data for data in outcome.buffers if isinstance(data, bytes)]
+    out.extend(data for _, data in outcome.outputs.values() if isinstance(data, bytes))
+    return out
+
+
+def _record(live: Live, outputs: list[tuple[str, Ref]], observed: dict[str, Any]) -> Record:
+    observed.setdefault("host", socket.gethostname())
+    observed["site"] = live.site.name
+    return Record(live.key, tuple(sorted(outputs)), time.time(), not observed.get("outside"), observed)
