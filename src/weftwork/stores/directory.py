@@ -1,0 +1,237 @@
+"""The store in a folder: small buffers packed in one SQLite file, large ones as files named by checksum.
+
+::
+
+    buffers.sqlite     buffers up to 64 KiB
+    files/ab/abcdef…   larger ones, one file each, read-only
+    cache/ab/abcdef…   small ones that somebody needed as files: made again when they are gone
+    tmp/               files in the making
+
+Any number of processes and threads of one host use it at once; on a network file system too, more slowly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Self
+
+from weftwork.core.checksum import Checksum
+from weftwork.stores import filesystem, intake
+from weftwork.stores.files import Files, corrupt, verified_reader
+from weftwork.stores.packed import LIMIT, Packed
+
+_TRIES = 3
+
+
+class DirectoryStore:
+    """A :class:`~weftwork.ports.Store` in a folder, which is made where it is missing.
+
+    ``network`` says whether the folder is on a network file system; by default it is found out. Raises
+    :class:`~weftwork.errors.StagingFailed` where the folder cannot be used or its disk is full,
+    :class:`~weftwork.errors.Corrupt` where its SQLite file is damaged.
+
+    Putting a large buffer that is there compares it with what is there (``put``, ``put_many``), replaces it by the
+    bytes that came (``put_stream``, ``put_file``), or hashes it (``put_file`` with ``expected``): so it repairs always.
+    ``path`` verifies small buffers; a large one is not read, and who reads it must hash it.
+    """
+
+    def __init__(self, root: Path, *, network: bool | None = None) -> None:
+        self.root = Path(root).absolute()
+        with filesystem.translated(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            network = filesystem.is_network(self.root) if network is None else network
+            self._files = Files(self.root)
+            self._cache = self.root / "cache"
+            self._packed = Packed(self.root / "buffers.sqlite", network=network)
+
+    def put(self, data: bytes) -> Checksum:
+        return self.put_many([data])[0]
+
+    def put_many(self, buffers: Sequence[bytes]) -> list[Checksum]:
+        names = [Checksum.of(data) for data in buffers]
+        small = {name.digest: bytes(data) for name, data in zip(names, buffers, strict=True) if len(data) <= LIMIT}
+        large = {name: data for name, data in zip(names, buffers, strict=True) if len(data) > LIMIT}
+        with filesystem.translated(self.root):
+            if large:
+                self._files.put(large)
+            # Last: the small ones are what names the large ones.
+            if small:
+                self._packed.put(small)
+        return names
+
+    def put_stream(self, chunks: Iterable[bytes], expected: Checksum | None = None) -> tuple[Checksum, int]:
+        rest = iter(chunks)
+        head = bytearray()
+        for chunk in rest:
+            head += chunk
+            if len(head) > LIMIT:
+                return self._put_large(bytes(head), rest, expected)
+        data = bytes(head)
+        intake.expect(expected, Checksum.of(data), "what arrived")
+        return self.put(data), len(data)
+
+    def _put_large(self, head: bytes, rest: Iterator[bytes], expected: Checksum | None) -> tuple[Checksum, int]:
+        with contextlib.ExitStack() as stack:
+            with filesystem.translated(self.root):
+                file = stack.enter_context(self._files.incoming())
+                file.write(head)
+            # What the sender raises is the sender's: only our own writes are told as ours.
+            for chunk in rest:
+                with filesystem.translated(self.root):
+                    file.write(chunk)
+            checksum = file.hasher.checksum()
+            intake.expect(expected, checksum, "what arrived")
+            with filesystem.translated(self.root):
+                self._files.keep([(file, checksum)])
+                self._files.sync([checksum])
+            return checksum, file.hasher.size
+
+    def put_file(self, path: Path, expected: Checksum | None = None, *, move: bool = False) -> tuple[Checksum, int]:
+        for _ in range(_TRIES):
+            with contextlib.suppress(intake.Changed), intake.source(path) as source:
+                if source.size <= LIMIT:
+                    checksum, size = self._put_small_file(source, expected)
+                else:
+                    with filesystem.translated(self.root):
+                        checksum = self._put_large_file(source, expected, move)
+                    size = source.size
+                if move:
+                    with filesystem.translated(self.root), contextlib.suppress(FileNotFoundError):
+                        os.unlink(path)
+                return checksum, size
+        raise intake.unsteady(path)
+
+    def _put_small_file(self, source: intake.Source, expected: Checksum | None) -> tuple[Checksum, int]:
+        data = source.read()
+        intake.expect(expected, Checksum.of(data), str(source.path))
+        return self.put(data), len(data)
+
+    def _put_large_file(self, source: intake.Source, expected: Checksum | None, move: bool) -> Checksum:
+        if move and source.movable():
+            checksum = self._move(source, expected)
+            if checksum is not None:
+                return checksum
+        if expected is not None and self._files.has(expected):
+            intake.expect(expected, source.hash(), str(source.path))
+            if self._files.sound(expected):
+                self._files.sync([expected])
+                return expected
+        with self._files.incoming() as file:
+            checksum = source.copy_to(file)
+            intake.expect(expected, checksum, str(source.path))
+            self._files.keep([(file, checksum)])
+            self._files.sync([checksum])
+            return checksum
+
+    def _move(self, source: intake.Source, expected: Checksum | None) -> Checksum | None:
+        """Take the file itself. ``None`` where it lies on another file system."""
+        if os.stat(source.path).st_dev != os.stat(self.root).st_dev:
+            return None
+        checksum = source.hash()
+        intake.expect(expected, checksum, str(source.path))
+        os.fchmod(source.descriptor, 0o444)
+        filesystem.sync_file(source.descriptor)
+        source.check()
+        if not os.path.samestat(os.lstat(source.path), source.before):
+            raise intake.Changed
+        try:
+            self._files.adopt(source.path, checksum)
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                return None
+            raise
+        self._files.sync([checksum])
+        return checksum
+
+    def get(self, checksum: Checksum) -> bytes:
+        checksum = Checksum(checksum)
+        with filesystem.translated(self.root):
+            data = self._packed.get([checksum.digest]).get(checksum.digest)
+            if data is None:
+                data = self._files.read(checksum)
+        return self._verified(checksum, data)
+
+    def get_many(self, checksums: Sequence[Checksum]) -> dict[Checksum, bytes]:
+        names = {Checksum(each).digest: Checksum(each) for each in checksums}
+        with filesystem.translated(self.root):
+            found = self._packed.get(list(names))
+            out = {names[digest]: self._verified(names[digest], data) for digest, data in found.items()}
+            for digest, name in names.items():
+                if digest not in found and self._files.has(name):
+                    out[name] = self._verified(name, self._files.read(name))
+        return out
+
+    def _verified(self, checksum: Checksum, data: bytes) -> bytes:
+        found = Checksum.of(data)
+        if found != checksum:
+            raise corrupt(checksum, found, str(self.root))
+        return data
+
+    def open(self, checksum: Checksum) -> BinaryIO:
+        checksum = Checksum(checksum)
+        with filesystem.translated(self.root):
+            data = self._packed.get([checksum.digest]).get(checksum.digest)
+            if data is None:
+                return self._files.open(checksum)
+        return verified_reader(io.BytesIO(data), checksum, len(data), str(self.root))
+
+    def path(self, checksum: Checksum) -> Path | None:
+        checksum = Checksum(checksum)
+        with filesystem.translated(self.root):
+            if self._files.has(checksum):
+                return self._files.place(checksum)
+            data = self._packed.get([checksum.digest]).get(checksum.digest)
+            return None if data is None else self._laid_out(checksum, self._verified(checksum, data))
+
+    def _laid_out(self, checksum: Checksum, data: bytes) -> Path:
+        """A small buffer as a file: the one of earlier where it is still right, else a new one."""
+        place = self._cache / checksum[:2] / checksum
+        with contextlib.suppress(OSError):
+            if place.read_bytes() == data:
+                return place
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with self._files.incoming() as file:
+            file.write(data)
+            os.fchmod(file.descriptor, 0o444)
+            file.path.replace(place)
+        return place
+
+    def size(self, checksum: Checksum) -> int:
+        checksum = Checksum(checksum)
+        with filesystem.translated(self.root):
+            found = self._packed.sizes([checksum.digest])
+            return found[checksum.digest] if found else self._files.size(checksum)
+
+    def missing(self, checksums: Iterable[Checksum]) -> set[Checksum]:
+        names = {Checksum(each).digest: Checksum(each) for each in checksums}
+        with filesystem.translated(self.root):
+            found = self._packed.sizes(list(names))
+            return {name for digest, name in names.items() if digest not in found and not self._files.has(name)}
+
+    def remove(self, checksums: Iterable[Checksum]) -> None:
+        names = [Checksum(each) for each in checksums]
+        with filesystem.translated(self.root):
+            self._packed.remove([name.digest for name in names])
+            for name in names:
+                self._files.remove(name)
+                (self._cache / name[:2] / name).unlink(missing_ok=True)
+
+    def checksums(self) -> Iterator[tuple[Checksum, int]]:
+        with filesystem.translated(self.root):
+            for digest, size in self._packed.names():
+                yield Checksum.of_digest(digest), size
+            yield from self._files.names()
+
+    def close(self) -> None:
+        self._packed.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,158 @@
+"""Small buffers, packed in one SQLite file: a million small results must not be a million files.
+
+A rowid table with an index on the first 8 bytes of the digest as an integer, the whole digest compared after: a
+random 32-byte primary key doubles the cost of a million rows. Each look-up is one SQL step that returns one row for
+all it found, since the driver gives up the interpreter's lock at every row.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from weftwork.stores.database import Database
+
+LIMIT = 64 * 1024
+"""Bytes up to which a buffer is small."""
+
+_SCHEMA = """
+CREATE TABLE buffer (prefix INTEGER NOT NULL, digest BLOB NOT NULL, data BLOB NOT NULL);
+CREATE INDEX buffer_prefix ON buffer (prefix)
+"""
+_BATCH = 512
+"""Buffers a statement: at most 32 MiB of small buffers in memory twice."""
+
+# A blob taken as text keeps its bytes: so many blobs come back as one, with their lengths beside them.
+_ALL = "CAST(group_concat(CAST({} AS TEXT), '') AS BLOB)"
+_FIND = "SELECT {} FROM buffer WHERE prefix IN (SELECT value FROM json_each(?))"
+_SIZES = _FIND.format(f"{_ALL.format('digest')}, group_concat(length(data))")
+_DATA = _FIND.format(f"{_ALL.format('digest')}, group_concat(length(data)), {_ALL.format('data')}")
+_PAGE = (
+    f"SELECT {_ALL.format('digest')}, group_concat(size), max(id) FROM "
+    "(SELECT rowid AS id, digest, length(data) AS size FROM buffer WHERE rowid > ? ORDER BY rowid LIMIT 4096)"
+)
+
+
+class _Batch:
+    """What one thread brought, and whether another's transaction has taken it along."""
+
+    __slots__ = ("buffers", "done")
+
+    def __init__(self, buffers: Mapping[bytes, bytes]) -> None:
+        self.buffers = buffers
+        self.done = False
+
+
+class Packed:
+    """The packed buffers of a store. A name is a raw digest here, and nothing is hashed: that is the store's business."""
+
+    def __init__(self, path: Path, *, network: bool) -> None:
+        self._database = Database(path, _SCHEMA, 1, network=network)
+        self._waiting: list[_Batch] = []
+        self._turn = threading.Lock()
+
+    def put(self, buffers: Mapping[bytes, bytes]) -> None:
+        """Durable when this returns. What is there with other bytes is replaced; what is there as it is costs no write.
+
+        Threads that put at once share a transaction: the one whose turn it is writes what all of them brought.
+        """
+        there = self.get(list(buffers))
+        batch = _Batch({name: data for name, data in buffers.items() if there.get(name) != data})
+        if not batch.buffers:
+            return
+        self._waiting.append(batch)
+        with self._turn:
+            if batch.done:
+                return
+            batches, self._waiting = self._waiting, []
+            # After a failed turn of another thread ours is no longer among those that wait.
+            merged = dict(batch.buffers)
+            for each in batches:
+                merged.update(each.buffers)
+            self._write(merged)
+            for each in batches:
+                each.done = True
+
+    def _write(self, buffers: Mapping[bytes, bytes]) -> None:
+        with self._database.write() as connection:
+            there = dict(_data(connection, list(buffers)))
+            wrong = [name for name, data in there.items() if data != buffers[name]]
+            _delete(connection, wrong)
+            new = [(_prefix(name), name, data) for name, data in buffers.items() if there.get(name) != data]
+            start = 0
+            while start < len(new):
+                # Powers of two: few different statements, so that the driver keeps them prepared.
+                count = min(_BATCH, 1 << ((len(new) - start).bit_length() - 1))
+                values = ",".join(["(?,?,?)"] * count)
+                connection.execute(
+                    f"INSERT INTO buffer (prefix, digest, data) VALUES {values}",
+                    list(itertools.chain.from_iterable(new[start : start + count])),
+                )
+                start += count
+
+    def get(self, names: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Those that are there."""
+        with self._database.read() as connection:
+            return dict(_data(connection, names))
+
+    def sizes(self, names: Sequence[bytes]) -> dict[bytes, int]:
+        """The sizes of those that are there."""
+        found: dict[bytes, int] = {}
+        with self._database.read() as connection:
+            for some, prefixes in _chunks(names, 4096):
+                digests, sizes = connection.execute(_SIZES, (prefixes,)).fetchone()
+                wanted = set(some)
+                found.update((name, size) for name, size in _sized(digests, sizes) if name in wanted)
+        return found
+
+    def remove(self, names: Sequence[bytes]) -> None:
+        if there := list(self.sizes(names)):
+            with self._database.write() as connection:
+                _delete(connection, there)
+
+    def names(self) -> Iterator[tuple[bytes, int]]:
+        """All names with their sizes; a page at a time, so that nothing is held between two pages."""
+        last = 0
+        while True:
+            with self._database.read() as connection:
+                digests, sizes, last = connection.execute(_PAGE, (last,)).fetchone()
+            if digests is None:
+                return
+            yield from _sized(digests, sizes)
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def _prefix(name: bytes) -> int:
+    return int.from_bytes(name[:8], "big", signed=True)
+
+
+def _chunks(names: Sequence[bytes], count: int) -> Iterator[tuple[Sequence[bytes], str]]:
+    """Some names at a time, with their prefixes as the JSON list that a statement takes."""
+    for start in range(0, len(names), count):
+        some = names[start : start + count]
+        yield some, f"[{','.join([str(_prefix(name)) for name in some])}]"
+
+
+def _sized(digests: bytes | None, sizes: str | None) -> Iterator[tuple[bytes, int]]:
+    if digests is not None and sizes is not None:
+        for index, size in enumerate(str(sizes).split(",")):
+            yield digests[32 * index : 32 * index + 32], int(size)
+
+
+def _data(connection: sqlite3.Connection, names: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    for some, prefixes in _chunks(names, _BATCH):
+        digests, sizes, joined = connection.execute(_DATA, (prefixes,)).fetchone()
+        wanted, start = set(some), 0
+        for name, size in _sized(digests, sizes):
+            if name in wanted:
+                yield name, joined[start : start + size]
+            start += size
+
+
+def _delete(connection: sqlite3.Connection, names: Sequence[bytes]) -> None:
+    connection.executemany("DELETE FROM buffer WHERE prefix = ? AND digest = ?", [(_prefix(n), n) for n in names])
