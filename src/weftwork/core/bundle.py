@@ -1,0 +1,76 @@
+"""The bundle: the document of a Python program, and the program's identity, a pure function of that document.
+
+A bundle is a graph. ``nodes`` are the things that have an identity of their own (modules, functions, classes, lists,
+dicts, arrays, ...), numbered in the order in which a traversal with sorted names meets them; all else is written in
+place::
+
+    {"format": "weft.bundle.v1", "codecs": {...}, "counts": [...], "entry": VALUE, "declared": [VALUE, ...],
+     "nodes": [NODE, ...], "packages": [...], "optimize": 0}
+
+    VALUE   null | bool | int | float | str | {"ref": 3} | {"tuple": [...]} | {"decimal": "0.1"} | {"name": [module, qualname]} ...
+    NODE    {"kind": "function", "name", "qualname", "module": 0, "form", "source", "line", "column", "free", "closure", ...}
+            {"kind": "module", "name", "file", "names": {name: VALUE}} | {"kind": "class", ...} | {"kind": "list", "items"} ...
+
+Which of a node's fields are for people or tracebacks only is written here, once (``_UNCOUNTED``); everything else
+counts. :mod:`weftwork.python.bundling` makes bundles, :mod:`weftwork.node.unbundle` runs them,
+:mod:`weftwork.core.changes` tells two apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from weftwork.core.checksum import Checksum, canonical
+from weftwork.core.syntax import fingerprint
+from weftwork.errors import Invalid
+
+FORMAT: Final = "weft.bundle.v1"
+CODECS: Final[dict[str, int]] = {"array": 1, "value": 1}
+"""Versions of how captured values are written; part of every identity."""
+
+_UNCOUNTED: Final[dict[str, frozenset[str]]] = {
+    "function": frozenset({"source", "line", "column", "file"}),
+    "module": frozenset({"name", "file", "package"}),
+    "class": frozenset({"line", "file"}),
+    "extension": frozenset({"file"}),
+}
+
+
+def identity(document: Mapping[str, Any]) -> Checksum:
+    """What the program *is*: equal for equal programs, whatever their files, lines, comments and module names.
+
+    Raises :class:`~weftwork.errors.Invalid` when the document is no bundle that this version understands.
+    """
+    check_format(document)
+    docstrings = "docstrings" in document["counts"]
+    nodes = [counted(node, docstrings=docstrings) for node in document["nodes"]]
+    parts = [
+        FORMAT,
+        document["codecs"],
+        document["counts"],
+        document["optimize"],
+        document["entry"],
+        document["declared"],
+    ]
+    return Checksum.of(canonical([*parts, nodes]))
+
+
+def check_format(document: Mapping[str, Any]) -> None:
+    """Raises :class:`~weftwork.errors.Invalid` unless the document is a bundle that this version understands."""
+    if document.get("format") != FORMAT:
+        raise Invalid(
+            f"not a program of this version: its format is {document.get('format')!r}, {FORMAT!r} is expected"
+        )
+    if document.get("codecs") != CODECS:
+        raise Invalid(f"the program's values are written as {document.get('codecs')!r}, {CODECS!r} is expected")
+
+
+def counted(node: Mapping[str, Any], *, docstrings: bool = False) -> dict[str, Any]:
+    """What counts of one node: its fields without those for people, a function's syntax in place of its source."""
+    kind = node["kind"]
+    uncounted = _UNCOUNTED.get(kind, frozenset())
+    found = {name: value for name, value in node.items() if name not in uncounted}
+    if kind == "function":
+        found["syntax"] = fingerprint(node["source"], node["form"], docstrings=docstrings)
+    return found

@@ -1,0 +1,138 @@
+"""Classes made again from a bundle; :mod:`weftwork.python.classes` takes them apart.
+
+A class is made empty and then given its namespace, so that no ``__init_subclass__``, metaclass ``__init__`` or
+``__set_name__`` of the project runs a second time: what they did is in the captured namespaces already.
+"""
+
+from __future__ import annotations
+
+import abc
+import collections
+import dataclasses
+import enum
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Made = Callable[[Any], None]
+
+
+def make_class(rebuild: Any, node: Mapping[str, Any], made: Made) -> type[Any]:
+    """The class of a class's node."""
+    return _HOW[node["how"]](rebuild, node, made)
+
+
+def _skeleton(rebuild: Any, node: Mapping[str, Any], *, slots: bool = True) -> type[Any]:
+    bases = tuple(rebuild.decode(base) for base in node["bases"])
+    namespace = _named(rebuild, node)
+    if slots and "slots" in node:
+        namespace["__slots__"] = tuple(node["slots"])
+    if "generic_bases" in node:
+        namespace["__orig_bases__"] = tuple(rebuild.decode(base) for base in node["generic_bases"])
+    metaclass = rebuild.decode(node["metaclass"])
+    if metaclass is type or issubclass(metaclass, abc.ABCMeta):
+        # A project's ABC metaclass has run before; ABCMeta itself has to, for its registry.
+        made: type[Any] = (
+            abc.ABCMeta.__new__(metaclass, node["name"], bases, namespace)
+            if metaclass is not type
+            else type(node["name"], bases, namespace)
+        )
+        return made
+    return type.__new__(metaclass, node["name"], bases, namespace)
+
+
+def _named(rebuild: Any, node: Mapping[str, Any]) -> dict[str, Any]:
+    namespace = rebuild.namespace_of(node)
+    return {
+        "__module__": namespace.get("__name__", "__main__"),
+        "__qualname__": node["qualname"],
+        "__doc__": node.get("doc"),
+    }
+
+
+def _fill(rebuild: Any, node: Mapping[str, Any], cls: type[Any]) -> None:
+    if node["annotations"]:
+        cls.__annotations__ = {name: rebuild.decode(form) for name, form in node["annotations"]}
+    for name, form in node["namespace"].items():
+        type.__setattr__(cls, name, rebuild.decode(form))
+    if isinstance(cls, abc.ABCMeta):
+        abc.update_abstractmethods(cls)
+
+
+def _plain(rebuild: Any, node: Mapping[str, Any], made: Made) -> type[Any]:
+    cls = _skeleton(rebuild, node)
+    made(cls)
+    _fill(rebuild, node, cls)
+    return cls
+
+
+def _dataclass(rebuild: Any, node: Mapping[str, Any], made: Made) -> type[Any]:
+    params = node["params"]
+    with_slots = params.get("slots", False)
+    cls = _skeleton(rebuild, node, slots=not with_slots)
+    if not with_slots:
+        made(cls)  # with slots, the decorator makes another class
+    _fill(rebuild, node, cls)
+    types_ = {"_FIELD_CLASSVAR": typing.ClassVar, "_FIELD_INITVAR": dataclasses.InitVar}
+    annotations = dict(cls.__dict__.get("__annotations__", {}))
+    for field in node["fields"]:
+        given = annotations.get(field["name"], object)
+        annotations[field["name"]] = types_.get(field["type"], given)
+        _set_field(rebuild, cls, field)
+    shown = dict(cls.__dict__.get("__annotations__", {}))
+    cls.__annotations__ = annotations
+    result: type[Any] = dataclasses.dataclass(**params)(cls)
+    result.__annotations__ = shown
+    made(result)
+    return result
+
+
+def _set_field(rebuild: Any, cls: type[Any], field: Mapping[str, Any]) -> None:
+    if field["type"] == "_FIELD_CLASSVAR":
+        if "default" in field:
+            type.__setattr__(cls, field["name"], rebuild.decode(field["default"]))
+        return
+    given = {name: field[name] for name in ("init", "repr", "hash", "compare", "kw_only") if field[name] is not None}
+    if "default" in field:
+        given["default"] = rebuild.decode(field["default"])
+    if "factory" in field:
+        given["default_factory"] = rebuild.decode(field["factory"])
+    if "metadata" in field:
+        given["metadata"] = rebuild.decode(field["metadata"])
+    type.__setattr__(cls, field["name"], dataclasses.field(**given))
+
+
+def _namedtuple(rebuild: Any, node: Mapping[str, Any], made: Made) -> type[Any]:
+    defaults = [rebuild.decode(form) for form in node["defaults"]]
+    cls: type[Any] = collections.namedtuple(node["name"], node["fields"], defaults=defaults)  # noqa: PYI024
+    made(cls)
+    cls.__qualname__ = node["qualname"]
+    cls.__module__ = rebuild.namespace_of(node).get("__name__", "__main__")
+    _fill(rebuild, node, cls)
+    return cls
+
+
+def _enum(rebuild: Any, node: Mapping[str, Any], made: Made) -> type[Any]:
+    bases = tuple(rebuild.decode(base) for base in node["bases"])
+    metaclass = rebuild.decode(node["metaclass"])
+    namespace = metaclass.__prepare__(node["name"], bases)
+    namespace.update(_named(rebuild, node))
+    # Methods come with the members: __init__ runs for each of them.
+    early = {name: form for name, form in node["namespace"].items() if not name.startswith("_sunder")}
+    for name, form in early.items():
+        namespace[name] = rebuild.decode(form)
+    for name, form in node["members"]:
+        namespace[name] = rebuild.decode(form)
+    options = {} if node["boundary"] is None else {"boundary": enum.FlagBoundary[node["boundary"]]}
+    cls: type[Any] = enum.EnumMeta.__new__(metaclass, node["name"], bases, namespace, **options)
+    made(cls)
+    return cls
+
+
+_HOW: dict[str, Callable[[Any, Mapping[str, Any], Made], type[Any]]] = {
+    "plain": _plain,
+    "dataclass": _dataclass,
+    "namedtuple": _namedtuple,
+    "enum": _enum,
+}

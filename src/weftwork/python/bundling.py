@@ -1,0 +1,120 @@
+"""From a live Python function to its bundle: what is hashed, what is shipped, and what is run.
+
+:func:`bundle` is the door; :mod:`weftwork.python.walk` does the work, and :func:`weftwork.core.bundle.identity` names
+what comes out. Identity is taken at submission: a bundle is made anew each time, from the objects as they are then.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weftwork.core.bundle import CODECS, FORMAT, identity
+from weftwork.core.checksum import Checksum
+from weftwork.errors import Invalid, Refused
+from weftwork.python import inert, scope
+from weftwork.python.checks import Caution
+from weftwork.python.walk import Walker, unwrapped
+
+__all__ = ["Bundled", "Caution", "bundle"]
+
+_DOCSTRINGS = frozenset({"__doc__", "getdoc"})
+_ANNOTATIONS = frozenset({"__annotations__", "get_type_hints", "get_annotations", "getfullargspec", "signature"})
+
+
+@dataclass(frozen=True)
+class Bundled:
+    """A program: its document, the larger captured values, and what was noticed while it was made."""
+
+    document: dict[str, Any]
+    blobs: dict[Checksum, bytes]
+    """Captured values above 4 KiB, such as arrays, by checksum: they travel beside the document."""
+    packages: tuple[str, ...]
+    """The distributions that the program reaches, for :func:`weftwork.python.environment.python_environment`."""
+    warnings: tuple[Caution, ...]
+    """Where its result may depend on more than its inputs: clock, random, environment, subprocess, open."""
+
+    @property
+    def identity(self) -> Checksum:
+        """What the program is; see :func:`weftwork.core.bundle.identity`."""
+        return identity(self.document)
+
+
+def bundle(function: Callable[..., Any], *, uses: Iterable[Any] = ()) -> Bundled:
+    """The bundle of a function as it is now.
+
+    ``uses`` declares what the source does not show: functions, classes and other values, modules (taken whole), files
+    (paths, by content), and names of what the program may do although it cannot be followed: ``"eval"``, ``"exec"``,
+    ``"compile"``, ``"globals"``, ``"global"`` (writes to globals, or the name of one), ``"getattr"``,
+    ``"import_module"``, ``"modules"``; ``"__doc__"`` and ``"__annotations__"`` make docstrings and annotations count.
+
+    Raises :class:`~weftwork.errors.Refused` for what no bundle can hold, saying what, where, and what to do, and
+    :class:`~weftwork.errors.Invalid` when ``function`` is nothing that can be called.
+    """
+    function = unwrapped(function)
+    if not callable(function):
+        raise Invalid(f"{function!r} is not a function; give a function, a class, or a partial")
+    names, declared = _sorted_uses(uses)
+    walker = Walker(names)
+    try:
+        entry = walker.encode(function)
+        walker.finish()
+        forms = [walker.encode(value) for value in declared]
+        walker.finish()
+        counts = _counts(walker, names)
+    except RecursionError:
+        raise Refused(
+            f"the values that {_title(function)} reaches are nested too deeply; pass them as inputs"
+        ) from None
+    document = {
+        "format": FORMAT,
+        "codecs": dict(CODECS),
+        "counts": counts,
+        "optimize": sys.flags.optimize,
+        "entry": entry,
+        "declared": forms,
+        "nodes": walker.nodes,
+        "packages": sorted(walker.packages),
+    }
+    return Bundled(document, walker.blobs, tuple(sorted(walker.packages)), tuple(walker.cautions))
+
+
+def _title(function: Any) -> str:
+    return str(getattr(function, "__qualname__", None) or repr(function))
+
+
+def _sorted_uses(uses: Iterable[Any]) -> tuple[frozenset[str], list[Any]]:
+    """What was declared, as names and as values to be walked; paths are read."""
+    names: set[str] = set()
+    values: list[Any] = []
+    for item in (uses,) if isinstance(uses, str | os.PathLike) else uses:
+        if isinstance(item, str) and (os.sep in item or os.path.isfile(item)):
+            values.append(DeclaredFile(Path(item)))
+        elif isinstance(item, str):
+            names.add(item)
+        elif isinstance(item, os.PathLike):
+            values.append(DeclaredFile(Path(item)))
+        else:
+            values.append(item)
+    return frozenset(names), values
+
+
+class DeclaredFile:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+
+def _counts(walker: Walker, names: frozenset[str]) -> list[str]:
+    """Which texts count beside the code: docstrings and annotations, where the program may read them."""
+    mentions = walker.mentions | names
+    counts = []
+    if mentions & _ANNOTATIONS:
+        counts.append("annotations")
+    if mentions & _DOCSTRINGS:
+        counts.append("docstrings")
+    return counts

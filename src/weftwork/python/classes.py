@@ -1,0 +1,170 @@
+"""Classes by definition: how a live class is taken apart into what it was made of.
+
+The live namespace counts, not the class statement: an attribute that another module set is part of the class. What
+machinery generates (``dataclass``, ``NamedTuple``, ``Enum``, ``ABCMeta``) is written as its input, and generated again
+by :mod:`weftwork.node.classes`.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import enum
+import inspect
+import types
+import typing
+from typing import Any
+
+from weftwork.python.values import Encoder
+
+_NEVER = frozenset(
+    "__dict__ __weakref__ __module__ __qualname__ __doc__ __annotations__ __annotate__ __annotate_func__ "
+    "__annotations_cache__ __firstlineno__ __static_attributes__ __abstractmethods__ _abc_impl __slots__ "
+    "__orig_bases__ __parameters__ __type_params__ __classdictcell__".split()
+)
+_OF_DATACLASS = frozenset({"__dataclass_fields__", "__dataclass_params__", "__match_args__"})
+_OF_NAMEDTUPLE = frozenset(
+    "__new__ _make _replace __replace__ __repr__ _asdict __getnewargs__ _fields _field_defaults __match_args__".split()
+)
+_OF_ENUM = frozenset(
+    "_member_names_ _member_map_ _value2member_map_ _unhashable_values_ _unhashable_values_map_ _hashable_values_ "
+    "_member_type_ _value_repr_ _use_args_ _new_member_ __new_member__ _boundary_ _flag_mask_ _all_bits_ "
+    "_singles_mask_ _inverted_ _add_alias_ _add_value_alias_ _generate_next_value_ __new__ __reduce_ex__ "
+    "__or__ __and__ __xor__ __ror__ __rand__ __rxor__ __invert__ __format__ __str__ __repr__".split()
+)
+_PROTOCOL = frozenset({"_is_protocol", "_is_runtime_protocol", "__protocol_attrs__", "__non_callable_proto_members__"})
+_METACLASSES: tuple[type, ...] = (type, abc.ABCMeta, enum.EnumMeta, type(typing.Protocol))
+
+
+def encode_class(encoder: Encoder, cls: type[Any], *, metaclass_walked: bool) -> dict[str, Any]:
+    """The node of a class. Metaclasses are ``type``, ``ABCMeta``, those of enums and protocols, and walked ones.
+
+    Raises :class:`~weftwork.errors.Refused` for a class that another metaclass made.
+    """
+    node = encoder.node(cls, "class")
+    metaclass = type(cls)
+    if metaclass not in _METACLASSES and not metaclass_walked:
+        raise encoder.refused(
+            f"the class {cls.__qualname__}, made by {metaclass.__module__}.{metaclass.__qualname__}, cannot be rebuilt; "
+            "import it from an installed package instead: it"
+        )
+    node["name"], node["qualname"] = cls.__name__, cls.__qualname__
+    node["metaclass"] = encoder.encode(metaclass)
+    namespace = dict(vars(cls))
+    bases = namespace.get("__orig_bases__", cls.__bases__)
+    node["bases"] = [encoder.encode(base) for base in cls.__bases__]
+    if bases is not cls.__bases__ and not _is_namedtuple(cls):
+        node["generic_bases"] = [_annotation(encoder, base) for base in bases]
+    node["annotations"] = _annotations(encoder, namespace, cls)
+    generated = _how(encoder, node, cls, namespace)
+    skipped = _NEVER | generated
+    kept = {name: value for name, value in namespace.items() if name not in skipped and not _is_slot(value)}
+    node["namespace"] = {name: encoder.encode(kept[name]) for name in sorted(kept)}
+    if "__slots__" in namespace:
+        slots = namespace["__slots__"]
+        node["slots"] = [slots] if isinstance(slots, str) else list(slots)
+    return node
+
+
+def _how(encoder: Encoder, node: dict[str, Any], cls: type[Any], namespace: dict[str, Any]) -> frozenset[str]:
+    """What made the class, noted in its node; returns the names that this machinery generates."""
+    if isinstance(cls, enum.EnumMeta):
+        node["how"] = "enum"
+        return _enum(encoder, node, cls, namespace)
+    if "__dataclass_params__" in namespace:
+        node["how"] = "dataclass"
+        return _dataclass(encoder, node, cls, namespace)
+    if _is_namedtuple(cls):
+        node["how"] = "namedtuple"
+        node["fields"] = list(namespace["_fields"])
+        defaults = namespace.get("_field_defaults", {})
+        node["defaults"] = [encoder.encode(defaults[name]) for name in node["fields"] if name in defaults]
+        return _OF_NAMEDTUPLE | frozenset(node["fields"])
+    node["how"] = "plain"
+    return _PROTOCOL if getattr(cls, "_is_protocol", False) else frozenset()
+
+
+def _is_namedtuple(cls: type[Any]) -> bool:
+    return cls.__bases__ == (tuple,) and "_fields" in vars(cls) and "_make" in vars(cls)
+
+
+def _is_slot(value: Any) -> bool:
+    return isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType)
+
+
+def _annotations(encoder: Encoder, namespace: dict[str, Any], cls: type[Any]) -> list[Any]:
+    """Annotations of a class are evaluated with it, and much is made of them: they count."""
+    try:
+        own = inspect.get_annotations(cls)
+    except Exception:
+        own = namespace.get("__annotations__", {})
+    return [[name, _annotation(encoder, own[name])] for name in own]
+
+
+def _annotation(encoder: Encoder, value: Any) -> Any:
+    from weftwork.errors import Refused
+
+    try:
+        return encoder.encode(value)
+    except Refused:
+        return repr(value)
+
+
+def _enum(encoder: Encoder, node: dict[str, Any], cls: type[Any], namespace: dict[str, Any]) -> frozenset[str]:
+    members: dict[str, Any] = dict(cls.__members__)
+    node["members"] = [[name, encoder.encode(member._value_)] for name, member in members.items()]
+    own_new = namespace.get("__new_member__")
+    if isinstance(own_new, types.FunctionType) and own_new.__module__ == cls.__module__:
+        raise encoder.refused(f"the enum {cls.__qualname__}, which defines __new__,")
+    boundary = namespace.get("_boundary_")
+    node["boundary"] = None if boundary is None else boundary.name
+    own = {name for name in _OF_ENUM if name not in ("_generate_next_value_", "__new__")}
+    written = {
+        name for name in own if isinstance(namespace.get(name), types.FunctionType) and _of_module(cls, namespace[name])
+    }
+    return (_OF_ENUM - written) | frozenset(members)
+
+
+def _of_module(cls: type[Any], function: types.FunctionType) -> bool:
+    return function.__globals__.get("__name__") == cls.__module__
+
+
+_PARAMS = ("init", "repr", "eq", "order", "unsafe_hash", "frozen", "match_args", "kw_only", "slots", "weakref_slot")
+_FIELD = ("init", "repr", "hash", "compare", "kw_only")
+
+
+def _dataclass(encoder: Encoder, node: dict[str, Any], cls: type[Any], namespace: dict[str, Any]) -> frozenset[str]:
+    params = namespace["__dataclass_params__"]
+    node["params"] = {name: bool(getattr(params, name)) for name in _PARAMS if hasattr(params, name)}
+    own = [name for name, _ in node["annotations"]]
+    fields: dict[str, dataclasses.Field[Any]] = namespace["__dataclass_fields__"]
+    node["fields"] = [_field(encoder, fields[name], params) for name in own if name in fields]
+    generated = {
+        name
+        for name, value in namespace.items()
+        if name.startswith("__") and isinstance(value, types.FunctionType) and _is_generated(value)
+    }
+    if namespace.get("__hash__", 0) is None:
+        generated.add("__hash__")
+    defaults = {field["name"] for field in node["fields"] if "default" in field}
+    return _OF_DATACLASS | frozenset(generated) | frozenset(defaults)
+
+
+def _is_generated(function: types.FunctionType) -> bool:
+    inner = inspect.unwrap(function)
+    return inner.__code__.co_filename == "<string>" or inner.__globals__.get("__name__") == "dataclasses"
+
+
+def _field(encoder: Encoder, field: dataclasses.Field[Any], params: Any) -> dict[str, Any]:
+    kind = getattr(field, "_field_type").name  # noqa: B009  private to dataclasses
+    found: dict[str, Any] = {"name": field.name, "type": kind}
+    for name in _FIELD:
+        value = getattr(field, name)
+        found[name] = None if value is dataclasses.MISSING else value
+    if field.default is not dataclasses.MISSING:
+        found["default"] = encoder.encode(field.default)
+    if field.default_factory is not dataclasses.MISSING:
+        found["factory"] = encoder.encode(field.default_factory)
+    if field.metadata:
+        found["metadata"] = encoder.encode(dict(field.metadata))
+    return found

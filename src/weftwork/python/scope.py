@@ -1,0 +1,395 @@
+"""The names that functions read: modules of the project, written as the few of their names that are reached.
+
+Owns name → definition. A chain such as ``helpers.solve`` is followed through modules to what it names; a project
+module that is itself passed around is taken whole; a library's module is a name, and its distribution is noted.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import importlib.util
+import os
+import sys
+import types
+from typing import TYPE_CHECKING, Any, Final
+
+from weftwork.errors import Refused
+from weftwork.python import checks, inert
+from weftwork.python.packages import origin_of
+from weftwork.python.reads import Chain, Import, Reads, constant_argument, reads_of
+from weftwork.python.source import Definition
+
+if TYPE_CHECKING:
+    from weftwork.python.walk import Walker
+
+_MISSING: Final = object()
+_OWN: Final = frozenset({"__name__", "__file__", "__package__", "__path__", "__spec__", "__loader__", "__builtins__"})
+"""Names that the loader gives a module: their values here are places, and say nothing of the program."""
+
+
+# ---- modules
+
+
+def module_name(namespace: dict[str, Any]) -> str:
+    """The name by which a module is imported; a script has the name that importing it would give."""
+    name = str(namespace.get("__name__", "__main__"))
+    if name != "__main__":
+        return name
+    spec = namespace.get("__spec__")
+    if spec is not None:
+        return str(spec.name).removesuffix(".__main__")
+    file = namespace.get("__file__")
+    return os.path.splitext(os.path.basename(str(file)))[0] if file else "__main__"
+
+
+def module_index(walker: Walker, namespace: dict[str, Any]) -> int:
+    """The node of the module with these globals, as an index."""
+    if not walker.known(namespace):
+        node = walker.node(namespace, "module")
+        node["name"] = module_name(namespace)
+        node["file"] = str(namespace.get("__file__") or "")
+        node["package"] = "__path__" in namespace
+        # A closure that a library made is walked; its module's other names are the library's own.
+        node["served"] = origin_of(str(namespace.get("__name__", "__main__"))).walked
+        node["names"] = {}
+    return int(walker.ref(namespace)["ref"])
+
+
+def encode_module(walker: Walker, module: types.ModuleType) -> Any:
+    """A module used as a value: a library's by name, an extension by content, the project's own whole."""
+    form, is_project = _reference(walker, module)
+    if is_project:
+        _whole(walker, module)
+    return form
+
+
+def _reference(walker: Walker, module: types.ModuleType) -> tuple[Any, bool]:
+    """How a module is written, and whether its reached names are to be written with it."""
+    name = module.__name__
+    origin = origin_of(name, module)
+    if not origin.walked:
+        walker.uses(origin)
+        return {"module": name}, False
+    if _is_extension(module):
+        return _extension(walker, module), False
+    return {"ref": module_index(walker, vars(module))}, True
+
+
+def _is_extension(module: types.ModuleType) -> bool:
+    return str(getattr(module, "__file__", None) or "").endswith((".so", ".pyd", ".dylib"))
+
+
+def _extension(walker: Walker, module: types.ModuleType) -> Any:
+    """A compiled module of the project, by the content of its file."""
+    if not walker.known(module):
+        node = walker.node(module, "extension")
+        file = str(module.__file__)
+        with open(file, "rb") as stream:
+            node.update(name=module.__name__, file=file, suffix=os.path.basename(file).partition(".")[2])
+            node["blob"] = walker.blob(stream.read())
+    return walker.ref(module)
+
+
+def extension_attribute(walker: Walker, value: Any) -> Any:
+    """A function or class of an extension module of the project; ``None`` for anything else."""
+    found = inert.dotted_name(value)
+    module = sys.modules.get(found[0]) if found is not None else None
+    if found is None or module is None or not _is_extension(module) or not origin_of(found[0], module).walked:
+        return None
+    return {"attribute": [_extension(walker, module), found[1]]}
+
+
+def _whole(walker: Walker, module: types.ModuleType) -> None:
+    """Every name of a module: it is used in ways that its source does not show."""
+    if id(module) in walker.whole:
+        return
+    walker.whole.add(id(module))
+    namespace = vars(module)
+    for name in sorted(namespace):
+        if not (name.startswith("__") and name.endswith("__")):
+            _require(walker, namespace, name)
+
+
+def _require(walker: Walker, namespace: dict[str, Any], name: str) -> None:
+    """Write one name of a module, once."""
+    names: dict[str, Any] = walker.nodes[module_index(walker, namespace)]["names"]
+    if name in names:
+        return
+    if name in _OWN:
+        names[name] = {"own": module_name(namespace) if name == "__name__" else name}
+        return
+    names[name] = None  # a cycle through this name finds it written
+    names[name] = walker.encode_at(f"{module_name(namespace)}.{name}", namespace[name])
+
+
+def _link(walker: Walker, namespace: dict[str, Any], name: str, module: types.ModuleType) -> bool:
+    """Bind a module to a name without taking it whole. Returns whether it is the project's."""
+    form, is_project = _reference(walker, module)
+    walker.nodes[module_index(walker, namespace)]["names"].setdefault(name, form)
+    return is_project
+
+
+# ---- what one function reads
+
+
+def read(walker: Walker, function: types.FunctionType, definition: Definition, node: dict[str, Any]) -> None:
+    """Write all that a function reads from its module, from others, and through its own imports.
+
+    Raises :class:`~weftwork.errors.Refused` for what the key rules refuse and ``walker.allowed`` does not allow.
+    """
+    _Scope(walker, function, definition, node).read()
+
+
+class _Scope:
+    def __init__(
+        self, walker: Walker, function: types.FunctionType, definition: Definition, node: dict[str, Any]
+    ) -> None:
+        self._walker = walker
+        self._namespace = function.__globals__
+        self._name = function.__qualname__
+        self._definition = definition
+        self._node = node
+        self._reads: Reads = reads_of(definition, function.__code__)
+        self._cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        self._imported: dict[str, Any] = {}
+        # A library's own closure is held to the library's rules, not to ours.
+        self._strict = origin_of(str(self._namespace.get("__name__", "__main__"))).walked
+
+    def read(self) -> None:
+        self._walker.mentions |= self._reads.mentions | self._reads.globals
+        if self._strict:
+            self._check_writes()
+        for item in self._reads.imports:
+            self._import(item)
+        if self._strict:
+            self._check_computed()
+        for name in sorted(self._reads.globals):
+            self._global(name)
+        for chain in sorted(set(self._reads.chains), key=lambda chain: (chain.root, chain.attributes, chain.line)):
+            self._chain(chain)
+        if self._strict:
+            self._cautions()
+
+    def _refuse(self, what: str, line: int, allow: str) -> None:
+        if allow in self._walker.allowed or what in self._walker.allowed:
+            return
+        raise Refused(
+            f"{what} in {self._name} ({self._definition.file}:{line}) cannot be followed: {allow!r} is not declared; "
+            f"write it without, or declare it with uses=[{allow!r}] and what it reaches with it",
+            function=self._name,
+            file=self._definition.file,
+            line=line,
+        )
+
+    # ---- refused unless declared
+
+    def _check_writes(self) -> None:
+        for name, line in self._reads.written.items():
+            if name not in self._walker.allowed:
+                self._refuse(f"the write to the global {name!r}", line, "global")
+
+    def _check_computed(self) -> None:
+        for chain in self._reads.computed:
+            target = self._live(chain)
+            if isinstance(target, types.ModuleType) and origin_of(target.__name__, target).walked:
+                if id(target) not in self._walker.whole:
+                    self._refuse(
+                        f"an attribute of the module {target.__name__!r} with a computed name", chain.line, "getattr"
+                    )
+
+    # ---- names
+
+    def _global(self, name: str) -> None:
+        value = self._namespace.get(name, _MISSING)
+        if value is _MISSING:
+            if name in checks.REFUSED_BUILTINS and hasattr(builtins, name) and self._strict:
+                self._refuse(f"{name}(), which {checks.REFUSED_BUILTINS[name]},", self._line_of(name), name)
+            return
+        if isinstance(value, types.ModuleType):
+            _link(self._walker, self._namespace, name, value)  # the chains tell what is read of it
+            return
+        _require(self._walker, self._namespace, name)
+
+    def _line_of(self, name: str) -> int:
+        return next((chain.line for chain in self._reads.chains if chain.root == name), self._definition.line)
+
+    def _live(self, chain: Chain) -> Any:
+        """The live object that a chain names, as far as modules and classes tell."""
+        found = self._root(chain.root)
+        for attribute in chain.attributes:
+            if isinstance(found, types.ModuleType):
+                found = vars(found).get(attribute, _MISSING)
+            elif isinstance(found, type):
+                found = getattr(found, attribute, _MISSING)
+            else:
+                return _MISSING
+        return found
+
+    def _root(self, name: str) -> Any:
+        if name in self._imported:
+            return self._imported[name]
+        if name in self._cells:
+            try:
+                return self._cells[name].cell_contents
+            except ValueError:
+                return _MISSING
+        if name in self._reads.globals:
+            return self._namespace.get(name, getattr(builtins, name, _MISSING))
+        return _MISSING
+
+    def _chain(self, chain: Chain) -> None:
+        root = self._root(chain.root)
+        if root is _MISSING:
+            return
+        if isinstance(root, types.ModuleType):
+            self._follow(root, chain)
+        elif self._strict:
+            self._library_name(root, chain, chain.attributes)
+
+    def _follow(self, module: types.ModuleType, chain: Chain) -> None:
+        """Write what a chain reads of a module, and of the modules that it leads through."""
+        rest = chain.attributes
+        while rest and origin_of(module.__name__, module).walked and not _is_extension(module):
+            namespace, name, rest = vars(module), rest[0], rest[1:]
+            if chain.stored and not rest:
+                self._refuse(f"the write to {module.__name__}.{name}", chain.line, "global")
+            if name not in namespace and "__getattr__" in namespace:
+                name = "__getattr__"
+            value = namespace.get(name, _MISSING)
+            if value is _MISSING:
+                return
+            if not isinstance(value, types.ModuleType):
+                _require(self._walker, namespace, name)
+                if self._strict:
+                    self._library_name(value, chain, rest)
+                return
+            _link(self._walker, namespace, name, value)
+            module = value
+        self._module_end(module, chain, rest)
+
+    def _module_end(self, module: types.ModuleType, chain: Chain, rest: tuple[str, ...]) -> None:
+        if origin_of(module.__name__, module).walked and not _is_extension(module):
+            if chain.line not in {item.line for item in self._reads.imports} or chain.root not in self._imported:
+                encode_module(self._walker, module)
+            return
+        self._walker.uses(origin_of(module.__name__, module))
+        if not rest:
+            return
+        value = vars(module).get(rest[0], _MISSING)
+        while isinstance(value, types.ModuleType) and len(rest) > 1:
+            self._walker.uses(origin_of(value.__name__, value))
+            module, rest = value, rest[1:]
+            value = vars(module).get(rest[0], _MISSING)
+        self._check_replaced(module, rest[0], value, chain)
+        if self._strict:
+            self._named(f"{module.__name__}." + ".".join(rest), chain)
+
+    def _check_replaced(self, module: types.ModuleType, name: str, value: Any, chain: Chain) -> None:
+        home = value.__globals__.get("__name__", "") if isinstance(value, types.FunctionType) else ""
+        if home and self._strict and origin_of(str(home)).walked:
+            self._refuse(f"{module.__name__}.{name}, which project code ({home}) replaced,", chain.line, "replaced")
+
+    def _library_name(self, value: Any, chain: Chain, rest: tuple[str, ...]) -> None:
+        if value is os.environ:
+            self._named("os.environ", chain)
+            return
+        if not callable(value) or isinstance(value, types.FunctionType) and origin_of(value.__module__ or "").walked:
+            return
+        found = inert.inert_name(value)
+        if found is not None:
+            self._named(".".join((found[0], found[1], *rest)), chain)
+
+    # ---- imports inside the function
+
+    def _import(self, item: Import) -> None:
+        name = self._absolute(item)
+        top = name.partition(".")[0]
+        module = self._import_live(name)
+        if module is None:
+            self._walker.uses(origin_of(top))
+            return
+        if item.name is None:
+            self._imported[item.bound] = module if item.aliased else sys.modules.get(top, module)
+        else:
+            value = vars(module).get(item.name, _MISSING)
+            if value is _MISSING:
+                value = self._import_live(f"{name}.{item.name}", optional=True) or _MISSING
+            self._imported[item.bound] = value
+        self._note_import(item, name, module)
+
+    def _note_import(self, item: Import, name: str, module: types.ModuleType) -> None:
+        form, is_project = _reference(self._walker, module)
+        if not is_project and not (isinstance(form, dict) and "ref" in form):
+            return
+        self._node.setdefault("imports", {})["." * item.level + item.module] = form
+        # ``import a.b`` also binds b in a, and a in the function.
+        parts = name.split(".")
+        for index in range(1, len(parts)):
+            parent, child = sys.modules.get(".".join(parts[:index])), sys.modules.get(".".join(parts[: index + 1]))
+            if parent is not None and child is not None:
+                _link(self._walker, vars(parent), parts[index], child)
+        if item.name is not None and is_project:
+            self._follow(module, Chain(item.bound, (item.name,), item.line))
+
+    def _absolute(self, item: Import) -> str:
+        if not item.level:
+            return item.module
+        package = str(self._namespace.get("__package__") or "")
+        try:
+            return importlib.util.resolve_name("." * item.level + item.module, package)
+        except ImportError:
+            return item.module
+
+    def _import_live(self, name: str, *, optional: bool = False) -> types.ModuleType | None:
+        """The live module. Libraries are not imported for this; the project's own must be, to be walked."""
+        module = sys.modules.get(name)
+        if module is not None or not name:
+            return module
+        if optional or not origin_of(name.partition(".")[0]).walked:
+            if not optional or not origin_of(name.partition(".")[0]).walked:
+                return None
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            return None  # optional there, or failing there as it would here
+
+    # ---- library names that are refused or worth a word
+
+    def _named(self, dotted: str, chain: Chain) -> None:
+        if dotted in checks.COMPUTED_IMPORTS:
+            self._computed_import(dotted, chain)
+        for name, why in checks.REFUSED_NAMES.items():
+            if dotted == name or dotted.startswith(name + "."):
+                self._refuse(f"{name}, which {why},", chain.line, name.rpartition(".")[2])
+        found = checks.caution(dotted, chain)
+        if found is not None and found[0] != "environment":
+            self._caution(found[0], found[1], chain.line)
+        elif found is not None and not self._environment_named():
+            self._caution("environment", dotted, chain.line)
+
+    def _computed_import(self, dotted: str, chain: Chain) -> None:
+        if chain.call is None or not isinstance(constant_argument(chain.call), str):
+            self._refuse(f"{dotted} with a computed name", chain.line, "import_module")
+            return
+        name = str(constant_argument(chain.call))
+        module = self._import_live(name)
+        if module is None:
+            self._walker.uses(origin_of(name.partition(".")[0]))
+        else:
+            form = encode_module(self._walker, module)
+            self._node.setdefault("imports", {})[name] = form
+
+    def _environment_named(self) -> bool:
+        return bool(checks.environment_variables(self._definition.node))
+
+    def _cautions(self) -> None:
+        node = self._definition.node
+        touches = {"environ", "getenv"} & (self._reads.mentions | self._reads.globals)
+        for name, line in checks.environment_variables(node) if touches else ():
+            self._caution("environment", name, line)
+        for what, line in checks.opened_paths(node):
+            self._caution("open", what, line)
+
+    def _caution(self, kind: checks.CautionKind, what: str, line: int) -> None:
+        self._walker.cautions[checks.Caution(kind, what, self._name, self._definition.file, line)] = None
