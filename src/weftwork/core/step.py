@@ -6,7 +6,7 @@ Owns the document of a step. Whether it fits the rest of the workflow is the bus
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from weftwork.core import expression as expressions
@@ -14,6 +14,7 @@ from weftwork.core.checksum import Checksum
 from weftwork.core.condition import Condition, steps_of
 from weftwork.core.expression import Expression, OutputOf
 from weftwork.core.grammar import parse
+from weftwork.core.module import nearest
 from weftwork.core.placement import Placement, Resources
 from weftwork.errors import Invalid
 
@@ -51,6 +52,12 @@ class Overrides:
     @staticmethod
     def of(document: Mapping[str, Any]) -> Overrides:
         """From a document. Raises :class:`~weftwork.errors.Invalid` for resources that are not known or not readable."""
+        known = [each.name for each in fields(Overrides)]
+        for name in document:
+            if name not in known:
+                raise Invalid(
+                    f"placement: {name!r} is not known{nearest(name, known)}; the keys are {', '.join(known)}"
+                )
         resources = document.get("resources") or {}
         Resources().updated(resources)
         return Overrides(**{**document, "resources": tuple(sorted(resources.items()))})
@@ -130,6 +137,11 @@ class Step:
     def waits_for(self) -> dict[str, None]:
         """The steps that its condition looks at."""
         return {} if self.when is None else steps_of(self.when)
+
+    def conditions(self) -> tuple[Condition, ...]:
+        """Its ``when`` and the ``accept`` of its race, as far as it has them."""
+        accept = None if self.race is None else self.race.accept
+        return tuple(each for each in (self.when, accept) if each is not None)
 
     def _expressions(self) -> Iterator[Expression]:
         if self.for_each is not None:
