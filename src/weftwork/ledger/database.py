@@ -1,0 +1,100 @@
+"""The small interface to a database that the ledger's SQL is written against, and helpers for statements on many rows.
+
+SQL is text in the subset that SQLite (from 3.35) and PostgreSQL share, with ``?`` for a parameter; what they
+say differently is a member of :class:`Dialect`. A statement takes many rows at once, and a look-up gives one
+row with everything in it: sqlite3 gives up the interpreter's lock at every row, so that a busy thread beside
+it would slow a row-by-row loop a hundredfold.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+CHUNK = 500
+"""Rows a statement: a databank's limit on parameters is never near, and what larger chunks gain is lost in noise."""
+
+Row = Sequence[Any]
+
+
+class Transaction(Protocol):
+    """An open transaction, or a consistent view for reading."""
+
+    clock: str
+    """An SQL expression: seconds since 1970 by the database's clock."""
+
+    def run(self, sql: str, parameters: Row = ()) -> None: ...
+
+    def one(self, sql: str, parameters: Row = ()) -> Any:
+        """The first row, or ``None``."""
+        ...
+
+    def all(self, sql: str, parameters: Row = ()) -> list[Any]: ...
+
+    def joined(self, expression: str) -> str:
+        """An SQL aggregate: the texts of an expression, joined by commas."""
+        ...
+
+
+class Database(Protocol):
+    """Connections to one database. Safe to use from many threads."""
+
+    one_host: bool
+    """Whether only one host at a time may own jobs here."""
+
+    def write(self) -> AbstractContextManager[Transaction]:
+        """A transaction. There is one writer at a time in all processes; it is durable when the block ends well."""
+        ...
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        """A consistent view, which waits for no writer."""
+        ...
+
+    def version(self) -> int: ...
+
+    def close(self) -> None: ...
+
+
+def chunks(rows: Sequence[Any], size: int = CHUNK) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
+
+
+def marks(count: int) -> str:
+    """``?,?,?`` for a list of values."""
+    return ",".join(["?"] * count)
+
+
+def values(rows: Sequence[Row]) -> tuple[str, list[Any]]:
+    """``(?,?),(?,?)`` and the parameters, for ``VALUES``."""
+    one = "(" + marks(len(rows[0])) + ")"
+    return ",".join([one] * len(rows)), [cell for row in rows for cell in row]
+
+
+def insert(tx: Transaction, into: str, rows: Sequence[Row], after: str = "") -> None:
+    """``INSERT INTO into VALUES rows after``, in chunks."""
+    for chunk in chunks(rows):
+        text, parameters = values(chunk)
+        tx.run(f"INSERT INTO {into} VALUES {text} {after}", parameters)
+
+
+def gather(tx: Transaction, expression: str, rest: str, wanted: Sequence[Any], parameters: Row = ()) -> list[Any]:
+    """A look-up of many: ``SELECT`` the JSON text ``expression`` of all rows, parsed.
+
+    ``rest`` is the statement from ``FROM`` on, with ``{}`` where the list of ``wanted`` values goes; its own
+    ``parameters`` come after that.
+    """
+    found: list[Any] = []
+    for chunk in chunks(wanted):
+        sql = f"SELECT {tx.joined(expression)} {rest.replace('{}', marks(len(chunk)))}"
+        text = tx.one(sql, [*chunk, *parameters])[0]
+        if text:
+            found.extend(json.loads(f"[{text}]"))
+    return found
+
+
+def next_id(tx: Transaction, table: str) -> int:
+    """The first free number of a table. There is one writer at a time, hence no two get the same."""
+    return int(tx.one(f"SELECT coalesce(max(id), 0) + 1 FROM {table}")[0])
