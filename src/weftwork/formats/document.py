@@ -35,6 +35,8 @@ class Document:
     name: str
     text: str
     value: Any
+    folder: Path = Path()
+    """Where the document's relative paths begin."""
     _root: Node | None = field(default=None, repr=False)
 
     def place(self, path: Sequence[str | int]) -> tuple[int, int]:
@@ -42,11 +44,6 @@ class Document:
         if self._root is None:
             self._root = json_text.parse(self.text, self.name)
         return locate(self._root, path)
-
-    @property
-    def folder(self) -> Path:
-        """The folder that the document's relative paths begin in."""
-        return Path(self.name).parent
 
 
 def read(path: str | os.PathLike[str]) -> Document:
@@ -63,7 +60,10 @@ def read(path: str | os.PathLike[str]) -> Document:
         raise NotFound(f"{name}: there is no such file") from None
     except OSError as error:
         raise Invalid(f"{name}: the file cannot be read: {error.strerror or error}") from None
-    return parse(data, name)
+    document = parse(data, name)
+    # Not relative to the working directory, which a later process may not share.
+    document.folder = Path(name).absolute().parent
+    return document
 
 
 def parse(text: str | bytes, name: str = "document.yaml") -> Document:
@@ -77,9 +77,9 @@ def parse(text: str | bytes, name: str = "document.yaml") -> Document:
         text = _decoded(text, name)
     text = text.removeprefix("\ufeff")
     if notation == "json":
-        return Document(name, text, json_text.loads(text, name))
+        return Document(name, text, json_text.loads(text, name), Path(name).parent)
     root = yaml_text.parse(text, name)
-    return Document(name, text, plain(root), root)
+    return Document(name, text, plain(root), Path(name).parent, root)
 
 
 def _decoded(data: bytes, name: str) -> str:

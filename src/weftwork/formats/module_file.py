@@ -20,7 +20,7 @@ from weftwork.errors import Invalid
 from weftwork.formats.document import Document, Problems, read
 from weftwork.formats.module_keys import MODULE
 from weftwork.formats.program import ProgramPart, read_program
-from weftwork.formats.signature import read_default, read_inputs, read_outputs
+from weftwork.formats.signature import read_inputs, read_outputs, read_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Test:
 
 @dataclass(frozen=True, slots=True)
 class ModuleFile:
-    """A module as its document says it. ``declared`` are the keys that the document has: what a function's own
+    """A module as its document says it, whose relative paths begin in ``folder``. ``declared`` are the keys that the document has: what a function's own
     declaration is not to be asked for. ``files`` are helper files, (path in the job, path as written)."""
 
     source: str
@@ -84,11 +84,7 @@ class ModuleFile:
     uses: tuple[str, ...] = ()
     tests: tuple[Test, ...] = ()
     declared: frozenset[str] = frozenset()
-
-    @property
-    def folder(self) -> Path:
-        """Where the relative paths of the document begin."""
-        return Path(self.source).parent
+    folder: Path = Path()
 
     def helper_files(self) -> dict[str, Path]:
         """Path in the job to the local path, for each helper file (or folder of them)."""
@@ -135,14 +131,14 @@ def module_of(document: Document) -> ModuleFile:
     for path, what in MODULE.faults(document.value, ()):
         problems.add(path, what)
     problems.raise_all()
-    module = build_module(document.value, (), document.name, problems)
+    module = build_module(document.value, (), document, problems)
     problems.raise_all()
     assert module is not None
     return module
 
 
 def build_module(
-    value: dict[str, Any], path: tuple[str | int, ...], source: str, problems: Problems
+    value: dict[str, Any], path: tuple[str | int, ...], document: Document, problems: Problems
 ) -> ModuleFile | None:
     """The module in a mapping whose structure is sound; ``None`` and at least one problem where it cannot be."""
     before = len(problems)
@@ -164,7 +160,7 @@ def build_module(
     if part is None or len(problems) > before:
         return None
     module = ModuleFile(
-        source,
+        document.name,
         value["name"],
         part.program,
         inputs,
@@ -179,6 +175,7 @@ def build_module(
         tuple(value.get("uses", ())),
         tests,
         frozenset(value),
+        document.folder,
     )
     return _checked(module, path, problems)
 
@@ -247,7 +244,7 @@ def _tests(
             for name, item in each.get(part, {}).items():
                 declared = known[part].get(name)
                 if declared is not None:
-                    read_default(declared.type, item, (*where, part, name), problems, files=True)
+                    read_value(declared.type, item, (*where, part, name), problems, Path())
                 elif not (open_signature and part not in value):
                     problems.add(
                         (*where, part, name), f"the module has no {part[:-1]} {name!r}{nearest(name, known[part])}"

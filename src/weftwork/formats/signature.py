@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path as Folder
 from typing import Any
 
 from weftwork.core.checksum import shorten
@@ -20,9 +21,14 @@ _FILES = frozenset({"file", "directory"})
 _ON_DISK = _FILES | {"image", "text", "bytes", "array", "table", "collection"}
 
 
-def read_inputs(value: Mapping[str, Any], path: Path, problems: Problems) -> tuple[Input, ...]:
-    """The inputs of a module; what is wrong with each is added to the problems."""
-    found = (_input(name, each, (*path, name), problems) for name, each in value.items())
+def read_inputs(
+    value: Mapping[str, Any], path: Path, problems: Problems, folder: Folder | None = None
+) -> tuple[Input, ...]:
+    """The inputs of a module or workflow; what is wrong with each is added to the problems.
+
+    With a ``folder`` a path may be a default, and is relative to it.
+    """
+    found = (_input(name, each, (*path, name), problems, folder) for name, each in value.items())
     return tuple(each for each in found if each is not None)
 
 
@@ -32,7 +38,7 @@ def read_outputs(value: Mapping[str, Any], path: Path, problems: Problems) -> tu
     return tuple(each for each in found if each is not None)
 
 
-def _input(name: str, value: Any, path: Path, problems: Problems) -> Input | None:
+def _input(name: str, value: Any, path: Path, problems: Problems, folder: Folder | None) -> Input | None:
     declared = read_type(value, path, problems)
     if declared is None:
         return None
@@ -40,7 +46,7 @@ def _input(name: str, value: Any, path: Path, problems: Problems) -> Input | Non
         return Input(name, declared)
     default = ABSENT
     if "default" in value:
-        default = read_default(declared, value["default"], (*path, "default"), problems)
+        default = read_value(declared, value["default"], (*path, "default"), problems, folder)
     filename = value.get("filename")
     if filename is not None:
         if "/" in filename or "\0" in filename or filename in (".", ".."):
@@ -143,29 +149,40 @@ def _restricted(declared: Type, value: Mapping[str, Any], path: Path, problems: 
         return None
 
 
-def read_default(declared: Type, value: Any, path: Path, problems: Problems, *, files: bool = False) -> Any:
-    """A value converted to its type, as JSON. ``files`` allows paths, which name no content and so are no default."""
+def read_value(declared: Type, value: Any, path: Path, problems: Problems, folder: Folder | None = None) -> Any:
+    """A value converted to its type, as JSON: paths are joined to the folder, or refused where there is none."""
     if value is None and declared.optional:
         return None
-    if not files and not _says_all(declared):
+    if says_all(declared):
+        return _converted(declared, value, path, problems)
+    if folder is None:
         problems.add(
             path,
-            f"an input of type {declared} has no default in a document: a path is no content; make it optional ({declared}?), "
+            f"an input of type {declared} has no default in a module: a path is no content; make it optional ({declared}?), "
             "or put the file under `files`",
         )
         return None
-    if files and not _says_all(declared):
-        return value
-    return _converted(declared, value, path, problems)
+    located = joined(value, folder)
+    _converted(declared, located, path, problems)
+    return located
 
 
-def _says_all(declared: Type) -> bool:
-    """Whether JSON can hold the value itself."""
+def says_all(declared: Type) -> bool:
+    """Whether JSON can hold the value itself, and not only the path of a file with it."""
     if declared.name == "list":
-        return declared.item is not None and _says_all(declared.item)
+        return declared.item is not None and says_all(declared.item)
     if declared.name == "record":
-        return all(_says_all(each) for _, each in declared.fields)
+        return all(says_all(each) for _, each in declared.fields)
     return declared.inline or declared.name in ("text", "any")
+
+
+def joined(value: Any, folder: Folder) -> Any:
+    """A value that holds paths, each joined to a folder; addresses and absolute paths stay."""
+    if isinstance(value, dict):
+        return {name: joined(each, folder) for name, each in value.items()}
+    if isinstance(value, list):
+        return [joined(each, folder) for each in value]
+    return str(folder / value) if isinstance(value, str) and "://" not in value else value
 
 
 def _converted(declared: Type, value: Any, path: Path, problems: Problems) -> Any:

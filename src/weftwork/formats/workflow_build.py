@@ -1,0 +1,268 @@
+"""From a workflow file to a :class:`~weftwork.core.workflow.Workflow`: modules resolved, ``$step`` alone made its only
+output, the types of inline commands' inputs inferred, paths joined to the file's folder, and the whole checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from weftwork.core.checksum import Checksum
+from weftwork.core.expression import Constant, Expression, InputOf, Item, Key, ListOf, Literal, OutputOf
+from weftwork.core.module import Input, Module, Output, nearest
+from weftwork.core.step import Candidate, ForEach, Race, Step
+from weftwork.core.values import FILE, STR, Ref, Type, convert, infer
+from weftwork.core.workflow import Workflow
+from weftwork.errors import Invalid, NotFound
+from weftwork.formats.document import Path_, Problems
+from weftwork.formats.references import ONLY, ModuleReference, condition_with_only_outputs, with_only_outputs
+from weftwork.formats.signature import joined, says_all
+from weftwork.formats.workflow_parts import CandidateFile, StepFile, WorkflowParts
+
+Resolve = Callable[[ModuleReference], Module]
+Put = Callable[[Type, Any], Ref]
+
+
+def build(file: WorkflowParts, resolve: Resolve, put: Put | None = None) -> tuple[Workflow, dict[Checksum, Module]]:
+    """The workflow and its modules by checksum.
+
+    ``resolve`` gives the module of a reference (for an ``inline`` one :meth:`ModuleFile.to_module`, with its helper files
+    stored); what it raises as Invalid or NotFound is told with the line of the reference. ``put`` encodes and stores a value
+    that is written as paths (converted to its type, with :class:`~weftwork.core.values.File` in it); without it such a
+    value stays a literal with the paths joined to the file's folder. Raises Invalid with all problems.
+    """
+    builder = _Builder(file, resolve, put)
+    found = builder.workflow()
+    builder.problems.raise_all()
+    assert found is not None
+    return found, builder.modules
+
+
+@dataclass(slots=True)
+class _Signature:
+    """What can be referred to in a step: its outputs, and whether they are lists."""
+
+    outputs: tuple[Output, ...]
+    mapped: bool
+
+    def type(self, name: str) -> Type | None:
+        for each in self.outputs:
+            if each.name == name:
+                return Type("list", each.type) if self.mapped else each.type
+        return None
+
+
+class _Builder:
+    def __init__(self, file: WorkflowParts, resolve: Resolve, put: Put | None) -> None:
+        self.problems = Problems(file.document)
+        self.modules: dict[Checksum, Module] = {}
+        self._file = file
+        self._resolve = resolve
+        self._put = put
+        self._known: dict[tuple[str, str], Module | None] = {}
+        self._checksums: dict[int, Checksum] = {}
+        self._resolved: dict[Path_, Module | None] = {}
+        self._signatures: dict[str, _Signature] = {}
+        self._inputs = {each.name: each.type for each in file.inputs}
+
+    def workflow(self) -> Workflow | None:
+        for step in self._file.steps:
+            for each in step.candidates:
+                if not each.untyped:
+                    self._resolved[each.path] = self._module(each.module, each.path)
+        for step in self._file.steps:
+            self._signatures[step.name] = _Signature(self._outputs(step), step.for_each is not None)
+        self._only = {name: each.outputs[0].name for name, each in self._signatures.items() if len(each.outputs) == 1}
+        if self.problems:
+            return None
+        for step in self._file.steps:
+            for each in step.candidates:
+                if each.untyped:
+                    self._resolved[each.path] = self._inferred(step, each)
+        steps = [self._step(each) for each in self._file.steps]
+        outputs = {name: self._checked(each, ("outputs", name)) for name, each in self._file.outputs.items()}
+        if self.problems:
+            return None
+        file = self._file
+        workflow = Workflow(
+            file.name, file.inputs, tuple(each for each in steps if each), outputs, file.version, file.description
+        )
+        self._validate(workflow)
+        return workflow
+
+    def _module(self, reference: ModuleReference, path: Path_) -> Module | None:
+        key = (reference.text, "" if reference.inline is None else str(path))
+        if key not in self._known:
+            self._known[key] = None
+            try:
+                self._known[key] = self._resolve(reference)
+            except (Invalid, NotFound) as error:
+                what = str(error)
+                self.problems.add((*path, "module") if reference.inline is None else path, what)
+        module = self._known[key]
+        if module is not None and id(module) not in self._checksums:
+            checksum = self._checksums[id(module)] = module.checksum
+            self.modules[checksum] = module
+        return module
+
+    def _outputs(self, step: StepFile) -> tuple[Output, ...]:
+        """The outputs that all candidates of the step have."""
+        found: list[tuple[Output, ...]] = []
+        for each in step.candidates:
+            if each.untyped:
+                assert each.module.inline is not None
+                found.append(each.module.inline.outputs)
+            else:
+                module = self._resolved[each.path]
+                found.append(() if module is None else module.outputs)
+        others = [{each.name for each in outputs} for outputs in found[1:]]
+        return tuple(each for each in found[0] if all(each.name in names for names in others)) if found else ()
+
+    def _inferred(self, step: StepFile, candidate: CandidateFile) -> Module | None:
+        inline = candidate.module.inline
+        assert inline is not None
+        inputs: list[Input] = []
+        for each in inline.inputs:
+            if each.name in candidate.untyped:
+                where = (*candidate.path, "inputs", each.name)
+                try:
+                    each = replace(each, type=self._type(step, candidate.inputs[each.name], where))
+                except Invalid as error:
+                    self.problems.add(where, str(error))
+            inputs.append(each)
+        if self.problems:
+            return None
+        typed = replace(candidate.module, inline=replace(inline, inputs=tuple(inputs)))
+        return self._module(typed, candidate.path)
+
+    def _type(self, step: StepFile, expression: Expression, where: Path_) -> Type:
+        """The type of what an input refers to. Raises Invalid where it is not obvious."""
+        match self._checked(expression, where):
+            case OutputOf(name, output):
+                return self._signatures[name].type(output) or FILE
+            case InputOf(name):
+                return self._inputs[name]
+            case Item():
+                return self._item(step)
+            case Key():
+                return STR
+            case ListOf(items):
+                kinds = {self._type(step, each, where) for each in items}
+                if len(kinds) == 1:
+                    return Type("list", kinds.pop())
+            case Literal(value) if not _may_be_path(value):
+                return infer(value)
+            case Literal(value):
+                raise Invalid(
+                    f"{value!r} could be a text or a file; write {{type: file, value: {value}}} or {{type: str, value: {value}}}"
+                )
+        raise Invalid("the type of the list's items is not obvious; write {type: list[file], value: [...]}")
+
+    def _item(self, step: StepFile) -> Type:
+        assert step.for_each is not None
+        over = self._type(step, step.for_each[1], (*step.path, "for_each"))
+        if over.name in ("list", "collection") and over.item is not None:
+            return over.item
+        return FILE if over.name == "directory" else Type("json")
+
+    def _step(self, step: StepFile) -> Step | None:
+        programs = [self._candidate(step, each) for each in step.candidates]
+        when = None if step.when is None else condition_with_only_outputs(step.when, self._only)
+        accept = None if step.accept is None else condition_with_only_outputs(step.accept, self._only)
+        for_each = None
+        if step.for_each is not None:
+            variable, over = step.for_each
+            for_each = ForEach(variable, self._checked(over, (*step.path, "for_each")))
+        found = [each for each in programs if each is not None]
+        if len(found) < len(programs) or not found:
+            return None
+        if not step.race:
+            only = found[0]
+            return Step(step.name, only.module, only.inputs, when, for_each, None, only.placement, step.description)
+        first = self._resolved[step.candidates[0].path]
+        inputs = self._bound(first, step.inputs, (*step.path, "inputs")) if step.inputs else {}
+        race = Race(tuple(found), accept)
+        return Step(step.name, None, inputs, when, for_each, race, step.placement, step.description)
+
+    def _candidate(self, step: StepFile, candidate: CandidateFile) -> Candidate | None:
+        module = self._resolved[candidate.path]
+        inputs = self._bound(module, candidate.inputs, (*candidate.path, "inputs"))
+        if module is None:
+            return None
+        given = {*inputs, *step.inputs}
+        missing = [each for each in module.inputs if each.required and each.name not in given]
+        for each in missing:
+            self.problems.add(
+                candidate.path,
+                f"the input {each.name!r} of {module.name} is missing; add `{each.name}:` under inputs, a value of type {each.type}",
+            )
+        return Candidate(candidate.name, self._checksums[id(module)], inputs, candidate.placement)
+
+    def _bound(self, module: Module | None, inputs: Mapping[str, Expression], path: Path_) -> dict[str, Expression]:
+        known = {} if module is None else {each.name: each for each in module.inputs}
+        out = {}
+        for name, expression in inputs.items():
+            where = (*path, name)
+            found = self._checked(expression, where)
+            if module is not None and name not in known:
+                listed = ", ".join(known) or "none"
+                self.problems.add(
+                    where, f"{module.name} has no input {name!r}{nearest(name, known) or ';'} its inputs are {listed}"
+                )
+            elif module is not None:
+                found = self._stored(known[name].type, found, where)
+            out[name] = found
+        return out
+
+    def _checked(self, expression: Expression, path: Path_) -> Expression:
+        """The expression with ``$step`` alone made whole; outputs that a step does not have are problems."""
+        found = with_only_outputs(expression, self._only)
+        for each in found.items if isinstance(found, ListOf) else (found,):
+            if isinstance(each, OutputOf):
+                outputs = [output.name for output in self._signatures[each.step].outputs]
+                if each.output == ONLY:
+                    what = f"${each.step} alone is its only output, and it has {len(outputs)}; write "
+                    self.problems.add(path, what + " or ".join(f"${each.step}.{output}" for output in outputs))
+                elif each.output not in outputs:
+                    hint = nearest(each.output, outputs) or ";"
+                    what = (
+                        f"the step {each.step} has no output {each.output!r}{hint} its outputs are {', '.join(outputs)}"
+                    )
+                    self.problems.add(path, what)
+        return found
+
+    def _stored(self, declared: Type, expression: Expression, path: Path_) -> Expression:
+        """A literal converted to the input's type; one that is written as paths is stored where there is a ``put``."""
+        if isinstance(expression, ListOf):
+            item = declared.item if declared.name == "list" and declared.item is not None else declared
+            return ListOf(tuple(self._stored(item, each, path) for each in expression.items))
+        if not isinstance(expression, Literal) or (expression.value is None and declared.optional):
+            return expression
+        try:
+            if says_all(declared):
+                return Literal(convert(declared, expression.value))
+            located = joined(expression.value, self._file.document.folder)
+            value = convert(_as_files(declared), located)
+            return Literal(located) if self._put is None else Constant(self._put(_as_files(declared), value))
+        except Invalid as error:
+            self.problems.add(path, str(error).removeprefix("the value: "))
+        except NotFound as error:
+            self.problems.add(path, f"{error}; a path is relative to this document")
+        return expression
+
+    def _validate(self, workflow: Workflow) -> None:
+        """What the core says of the whole."""
+
+
+def _may_be_path(value: Any) -> bool:
+    return isinstance(value, str) and ("/" in value or re.search(r"\.[A-Za-z]\w*\Z", value) is not None)
+
+
+def _as_files(declared: Type) -> Type:
+    """The type with a file wherever bytes or an image are wanted: what a path in a document can give."""
+    if declared.name in ("bytes", "image"):
+        return replace(FILE, optional=declared.optional)
+    if declared.name in ("list", "collection") and declared.item is not None:
+        return replace(declared, item=_as_files(declared.item))
+    return declared

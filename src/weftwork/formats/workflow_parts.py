@@ -1,0 +1,54 @@
+"""What a workflow file consists of, once read: expressions and conditions of the core, modules by reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from weftwork.core.condition import Condition
+from weftwork.core.expression import Expression
+from weftwork.core.module import Input
+from weftwork.core.step import Overrides
+from weftwork.formats.document import Document, Path_
+from weftwork.formats.references import ModuleReference
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateFile:
+    """What a step runs. ``untyped`` are the inputs of an inline command whose type is that of what they refer to."""
+
+    name: str
+    module: ModuleReference
+    inputs: Mapping[str, Expression]
+    path: Path_
+    placement: Overrides = Overrides()
+    untyped: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class StepFile:
+    """A step as its document says it; a step without a race has one candidate, whose name is empty."""
+
+    name: str
+    candidates: tuple[CandidateFile, ...]
+    race: bool
+    path: Path_
+    inputs: Mapping[str, Expression] = field(default_factory=dict)
+    when: Condition | None = None
+    accept: Condition | None = None
+    for_each: tuple[str, Expression] | None = None
+    placement: Overrides = Overrides()
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowParts:
+    """A workflow as its document says it."""
+
+    document: Document
+    name: str
+    inputs: tuple[Input, ...]
+    steps: tuple[StepFile, ...]
+    outputs: Mapping[str, Expression]
+    version: str = ""
+    description: str = ""
