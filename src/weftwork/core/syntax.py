@@ -80,13 +80,13 @@ class _Normalise(ast.NodeTransformer):
 
     visit_FunctionDef = visit_AsyncFunctionDef = _definition  # noqa: N815
 
-    def visit_ClassDef(self, node: ast.ClassDef) -> Any:  # noqa: N802
+    def visit_ClassDef(self, node: ast.ClassDef) -> Any:
         node.bases = [self.visit(base) for base in node.bases]
         node.keywords = [self.visit(keyword) for keyword in node.keywords]
         node.decorator_list = [self.visit(decorator) for decorator in node.decorator_list]
         return self._body(node, in_class=True)
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:  # noqa: N802
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
         self.generic_visit(node)
         if self._in_class:
             return node
@@ -187,7 +187,7 @@ def compiled(
     bound = set() if isinstance(node, ast.Lambda) else {name}
     parameters = list(free)
     if private is not None:
-        body = [ast.ClassDef(name=private, bases=[], keywords=[], body=body, decorator_list=[], type_params=[])]
+        body = [ast.ClassDef(name=private, bases=[], keywords=[], body=body, decorator_list=[])]
         bound = {private}
         parameters = [parameter for parameter in free if parameter != "__class__"]
     hidden = sorted(bound - set(free))
@@ -200,10 +200,10 @@ def compiled(
         kw_defaults=[],
         defaults=[],
     )
-    outer = ast.FunctionDef(name=_OUTER, args=arguments, body=body, decorator_list=[], type_params=[])
+    outer = ast.FunctionDef(name=_OUTER, args=arguments, body=body, decorator_list=[])
     imports = [ast.Import(names=[ast.alias(name=item)]) for item in imported]
     module = ast.fix_missing_locations(ast.Module(body=[*imports, outer], type_ignores=[]))
-    code = compile(module, filename, "exec", flags=flags, dont_inherit=True, optimize=optimize)
+    code: CodeType = compile(module, filename, "exec", flags=flags, dont_inherit=True, optimize=optimize)
     for layer in (_OUTER, *([private] if private is not None else []), name):
         code = next(item for item in code.co_consts if isinstance(item, CodeType) and item.co_name == layer)
     return code

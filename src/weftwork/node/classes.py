@@ -10,7 +10,7 @@ import abc
 import collections
 import dataclasses
 import enum
-import types
+import functools
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -31,15 +31,9 @@ def _skeleton(rebuild: Any, node: Mapping[str, Any], *, slots: bool = True) -> t
     if "generic_bases" in node:
         namespace["__orig_bases__"] = tuple(rebuild.decode(base) for base in node["generic_bases"])
     metaclass = rebuild.decode(node["metaclass"])
-    if metaclass is type or issubclass(metaclass, abc.ABCMeta):
-        # A project's ABC metaclass has run before; ABCMeta itself has to, for its registry.
-        made: type[Any] = (
-            abc.ABCMeta.__new__(metaclass, node["name"], bases, namespace)
-            if metaclass is not type
-            else type(node["name"], bases, namespace)
-        )
-        return made
-    return type.__new__(metaclass, node["name"], bases, namespace)
+    # type and ABCMeta alone: what a metaclass of the project does to a class, it has done.
+    make: Callable[..., type[Any]] = abc.ABCMeta.__new__ if issubclass(metaclass, abc.ABCMeta) else type.__new__
+    return make(metaclass, node["name"], bases, namespace)
 
 
 def _named(rebuild: Any, node: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,9 +49,12 @@ def _fill(rebuild: Any, node: Mapping[str, Any], cls: type[Any]) -> None:
     if node["annotations"]:
         cls.__annotations__ = {name: rebuild.decode(form) for name, form in node["annotations"]}
     for name, form in node["namespace"].items():
-        type.__setattr__(cls, name, rebuild.decode(form))
+        if name == "__init_subclass__":
+            rebuild.later(functools.partial(type.__setattr__, cls, name, rebuild.decode(form)))
+        else:
+            type.__setattr__(cls, name, rebuild.decode(form))
     if isinstance(cls, abc.ABCMeta):
-        abc.update_abstractmethods(cls)
+        rebuild.later(lambda: abc.update_abstractmethods(cls))  # the mark is an attribute of functions not yet filled
 
 
 def _plain(rebuild: Any, node: Mapping[str, Any], made: Made) -> type[Any]:
@@ -75,12 +72,12 @@ def _dataclass(rebuild: Any, node: Mapping[str, Any], made: Made) -> type[Any]:
         made(cls)  # with slots, the decorator makes another class
     _fill(rebuild, node, cls)
     types_ = {"_FIELD_CLASSVAR": typing.ClassVar, "_FIELD_INITVAR": dataclasses.InitVar}
-    annotations = dict(cls.__dict__.get("__annotations__", {}))
+    shown = {name: rebuild.decode(form) for name, form in node["annotations"]}
+    annotations: dict[str, Any] = {}  # fields alone: a KW_ONLY mark is in each field by now
     for field in node["fields"]:
-        given = annotations.get(field["name"], object)
+        given = shown.get(field["name"], object)
         annotations[field["name"]] = types_.get(field["type"], given)
-        _set_field(rebuild, cls, field)
-    shown = dict(cls.__dict__.get("__annotations__", {}))
+        _set_field(rebuild, node, cls, field)
     cls.__annotations__ = annotations
     result: type[Any] = dataclasses.dataclass(**params)(cls)
     result.__annotations__ = shown
@@ -88,7 +85,7 @@ def _dataclass(rebuild: Any, node: Mapping[str, Any], made: Made) -> type[Any]:
     return result
 
 
-def _set_field(rebuild: Any, cls: type[Any], field: Mapping[str, Any]) -> None:
+def _set_field(rebuild: Any, node: Mapping[str, Any], cls: type[Any], field: Mapping[str, Any]) -> None:
     if field["type"] == "_FIELD_CLASSVAR":
         if "default" in field:
             type.__setattr__(cls, field["name"], rebuild.decode(field["default"]))
@@ -100,17 +97,22 @@ def _set_field(rebuild: Any, cls: type[Any], field: Mapping[str, Any]) -> None:
         given["default_factory"] = rebuild.decode(field["factory"])
     if "metadata" in field:
         given["metadata"] = rebuild.decode(field["metadata"])
+    if "slots" in node and not node["params"]["slots"]:
+        return  # slots written by hand leave no room for an attribute of that name
     type.__setattr__(cls, field["name"], dataclasses.field(**given))
 
 
 def _namedtuple(rebuild: Any, node: Mapping[str, Any], made: Made) -> type[Any]:
     defaults = [rebuild.decode(form) for form in node["defaults"]]
-    cls: type[Any] = collections.namedtuple(node["name"], node["fields"], defaults=defaults)  # noqa: PYI024
+    cls: type[Any] = _make_namedtuple(node["name"], node["fields"], defaults=defaults)
     made(cls)
     cls.__qualname__ = node["qualname"]
     cls.__module__ = rebuild.namespace_of(node).get("__name__", "__main__")
     _fill(rebuild, node, cls)
     return cls
+
+
+_make_namedtuple: Callable[..., type[Any]] = collections.namedtuple  # noqa: PYI024
 
 
 def _enum(rebuild: Any, node: Mapping[str, Any], made: Made) -> type[Any]:
@@ -124,7 +126,7 @@ def _enum(rebuild: Any, node: Mapping[str, Any], made: Made) -> type[Any]:
         namespace[name] = rebuild.decode(form)
     for name, form in node["members"]:
         namespace[name] = rebuild.decode(form)
-    options = {} if node["boundary"] is None else {"boundary": enum.FlagBoundary[node["boundary"]]}
+    options: dict[str, Any] = {} if node["boundary"] is None else {"boundary": enum.FlagBoundary[node["boundary"]]}
     cls: type[Any] = enum.EnumMeta.__new__(metaclass, node["name"], bases, namespace, **options)
     made(cls)
     return cls

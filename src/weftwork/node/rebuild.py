@@ -5,6 +5,7 @@ are filled after all else, so that cycles through them are no matter.
 """
 
 from __future__ import annotations
+import __future__
 
 import collections
 import functools
@@ -12,8 +13,6 @@ import linecache
 import types
 from collections.abc import Callable, Mapping
 from typing import Any
-
-import __future__
 
 from weftwork.core import syntax
 from weftwork.core.checksum import Checksum
@@ -209,4 +208,5 @@ _MAKERS: dict[str, Callable[[Rebuild, Mapping[str, Any], Callable[[Any], None]],
     "class": classes.make_class,
     "extension": extensions.make_extension,
     "object": _instance,
+    "file": lambda _, node, __: node["path"],
 }

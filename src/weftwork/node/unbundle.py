@@ -17,6 +17,7 @@ from typing import Any
 
 from weftwork.core.bundle import check_format
 from weftwork.core.checksum import Checksum
+from weftwork.node import files
 from weftwork.node.rebuild import Rebuild
 
 __all__ = ["load"]
@@ -31,17 +32,20 @@ def load(document: Mapping[str, Any], get_blob: Callable[[Checksum], bytes]) -> 
     """
     check_format(document)
     served: dict[str, types.ModuleType] = {}
-    rebuild = Rebuild(document, get_blob, lambda node: _new_module(node, served))
+    folder = files.unpack(document, get_blob)
+    rebuild = Rebuild(document, get_blob, lambda node: _new_module(node, served, folder))
     function: Callable[..., Any] = rebuild.entry()
     _serve(served)
     return function
 
 
-def _new_module(node: Mapping[str, Any], served: dict[str, types.ModuleType]) -> types.ModuleType:
+def _new_module(node: Mapping[str, Any], served: dict[str, types.ModuleType], folder: str | None) -> types.ModuleType:
     """An empty module of the bundle; the names in it are filled in later."""
     name = node["name"]
     module = types.ModuleType(name)
     module.__file__ = node["file"] or None
+    if folder is not None and node["served"]:
+        module.__file__ = files.place(folder, name, package=node["package"])
     module.__package__ = name if node["package"] else name.rpartition(".")[0]
     vars(module)["__builtins__"] = _builtins(served)
     if node["package"]:
@@ -60,7 +64,7 @@ def _builtins(served: Mapping[str, types.ModuleType]) -> dict[str, Any]:
 
     def import_(
         name: str,
-        globals: Mapping[str, Any] | None = None,  # noqa: A002  the signature of __import__
+        globals: Mapping[str, Any] | None = None,  # noqa: A002
         locals: Mapping[str, Any] | None = None,  # noqa: A002
         fromlist: Sequence[str] = (),
         level: int = 0,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 from weftwork.core.bundle import CODECS, FORMAT, identity
 from weftwork.core.checksum import Checksum
 from weftwork.errors import Invalid, Refused
-from weftwork.python import inert, scope
+from weftwork.python import classes, files
 from weftwork.python.checks import Caution
 from weftwork.python.walk import Walker, unwrapped
 
@@ -64,7 +63,7 @@ def bundle(function: Callable[..., Any], *, uses: Iterable[Any] = ()) -> Bundled
     try:
         entry = walker.encode(function)
         walker.finish()
-        forms = [walker.encode(value) for value in declared]
+        forms = [files.declare(walker, value) for value in declared]
         walker.finish()
         counts = _counts(walker, names)
     except RecursionError:
@@ -94,27 +93,27 @@ def _sorted_uses(uses: Iterable[Any]) -> tuple[frozenset[str], list[Any]]:
     values: list[Any] = []
     for item in (uses,) if isinstance(uses, str | os.PathLike) else uses:
         if isinstance(item, str) and (os.sep in item or os.path.isfile(item)):
-            values.append(DeclaredFile(Path(item)))
+            values.append(files.DeclaredFile(Path(item)))
         elif isinstance(item, str):
             names.add(item)
         elif isinstance(item, os.PathLike):
-            values.append(DeclaredFile(Path(item)))
+            values.append(files.DeclaredFile(Path(item)))
         else:
             values.append(item)
     return frozenset(names), values
 
 
-class DeclaredFile:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-
 def _counts(walker: Walker, names: frozenset[str]) -> list[str]:
-    """Which texts count beside the code: docstrings and annotations, where the program may read them."""
+    """Which texts count beside the code, where the program may read them; they are written into its nodes."""
     mentions = walker.mentions | names
     counts = []
     if mentions & _ANNOTATIONS:
         counts.append("annotations")
+        for function, node in walker.functions:  # which grows meanwhile
+            node["annotations"] = classes.encode_annotations(walker, function.__annotations__)
+            walker.finish()
     if mentions & _DOCSTRINGS:
         counts.append("docstrings")
+        for cls, node in walker.classes:
+            node["doc"] = cls.__doc__ if isinstance(cls.__doc__, str) else None
     return counts

@@ -42,21 +42,26 @@ REFUSED_NAMES: Final = {
     "builtins.compile": "makes code that the bundle does not hold",
 }
 
-_CLOCK = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_CLOCK = _words(
     "time.time time.time_ns time.monotonic time.monotonic_ns time.perf_counter time.perf_counter_ns time.localtime "
     "time.gmtime time.ctime time.strftime time.asctime time.process_time time.thread_time datetime.datetime.now "
-    "datetime.datetime.utcnow datetime.datetime.today datetime.date.today".split()
+    "datetime.datetime.utcnow datetime.datetime.today datetime.date.today"
 )
-_RANDOM = frozenset("os.urandom uuid.uuid1 uuid.uuid4 random.SystemRandom".split())
-_SEEDABLE = frozenset("random.Random numpy.random.default_rng numpy.random.RandomState".split())
-_SEEDS = frozenset("random.seed numpy.random.seed".split())
-_NOT_RANDOM = frozenset(
-    "numpy.random.Generator numpy.random.SeedSequence numpy.random.PCG64 numpy.random.Philox numpy.random.MT19937".split()
+_RANDOM = _words("os.urandom uuid.uuid1 uuid.uuid4 random.SystemRandom")
+_SEEDABLE = _words("random.Random numpy.random.default_rng numpy.random.RandomState")
+_SEEDS = _words("random.seed numpy.random.seed")
+_NOT_RANDOM = _words(
+    "numpy.random.Generator numpy.random.SeedSequence numpy.random.PCG64 numpy.random.Philox numpy.random.MT19937"
 )
-_PROCESS = frozenset("os.system os.popen os.fork os.posix_spawn os.startfile pty.spawn".split())
-_OPEN = frozenset(
+_PROCESS = _words("os.system os.popen os.fork os.posix_spawn os.startfile pty.spawn")
+_OPEN = _words(
     "builtins.open io.open os.open os.listdir os.scandir os.walk glob.glob codecs.open gzip.open bz2.open lzma.open numpy.load "
-    "numpy.loadtxt numpy.genfromtxt numpy.fromfile numpy.memmap sqlite3.connect".split()
+    "numpy.loadtxt numpy.genfromtxt numpy.fromfile numpy.memmap sqlite3.connect"
 )
 _OPENING_METHODS = frozenset({"read_text", "read_bytes", "iterdir"})
 

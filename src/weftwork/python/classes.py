@@ -13,24 +13,31 @@ import enum
 import inspect
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any
 
+from weftwork.errors import Refused
 from weftwork.python.values import Encoder
 
-_NEVER = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_NEVER = _words(
     "__dict__ __weakref__ __module__ __qualname__ __doc__ __annotations__ __annotate__ __annotate_func__ "
     "__annotations_cache__ __firstlineno__ __static_attributes__ __abstractmethods__ _abc_impl __slots__ "
-    "__orig_bases__ __parameters__ __type_params__ __classdictcell__".split()
+    "__orig_bases__ __parameters__ __type_params__ __classdictcell__"
 )
 _OF_DATACLASS = frozenset({"__dataclass_fields__", "__dataclass_params__", "__match_args__"})
-_OF_NAMEDTUPLE = frozenset(
-    "__new__ _make _replace __replace__ __repr__ _asdict __getnewargs__ _fields _field_defaults __match_args__".split()
+_OF_NAMEDTUPLE = _words(
+    "__new__ _make _replace __replace__ __repr__ _asdict __getnewargs__ _fields _field_defaults __match_args__"
 )
-_OF_ENUM = frozenset(
+_OF_ENUM = _words(
     "_member_names_ _member_map_ _value2member_map_ _unhashable_values_ _unhashable_values_map_ _hashable_values_ "
     "_member_type_ _value_repr_ _use_args_ _new_member_ __new_member__ _boundary_ _flag_mask_ _all_bits_ "
     "_singles_mask_ _inverted_ _add_alias_ _add_value_alias_ _generate_next_value_ __new__ __reduce_ex__ "
-    "__or__ __and__ __xor__ __ror__ __rand__ __rxor__ __invert__ __format__ __str__ __repr__".split()
+    "__or__ __and__ __xor__ __ror__ __rand__ __rxor__ __invert__ __format__ __str__ __repr__"
 )
 _PROTOCOL = frozenset({"_is_protocol", "_is_runtime_protocol", "__protocol_attrs__", "__non_callable_proto_members__"})
 _METACLASSES: tuple[type, ...] = (type, abc.ABCMeta, enum.EnumMeta, type(typing.Protocol))
@@ -98,12 +105,15 @@ def _annotations(encoder: Encoder, namespace: dict[str, Any], cls: type[Any]) ->
         own = inspect.get_annotations(cls)
     except Exception:
         own = namespace.get("__annotations__", {})
-    return [[name, _annotation(encoder, own[name])] for name in own]
+    return encode_annotations(encoder, own)
+
+
+def encode_annotations(encoder: Encoder, annotations: Mapping[str, Any]) -> list[Any]:
+    """Names and annotations in their order; what no bundle can hold is written as its text."""
+    return [[name, _annotation(encoder, item)] for name, item in annotations.items()]
 
 
 def _annotation(encoder: Encoder, value: Any) -> Any:
-    from weftwork.errors import Refused
-
     try:
         return encoder.encode(value)
     except Refused:
@@ -136,9 +146,16 @@ _FIELD = ("init", "repr", "hash", "compare", "kw_only")
 def _dataclass(encoder: Encoder, node: dict[str, Any], cls: type[Any], namespace: dict[str, Any]) -> frozenset[str]:
     params = namespace["__dataclass_params__"]
     node["params"] = {name: bool(getattr(params, name)) for name in _PARAMS if hasattr(params, name)}
+    # Before Python 3.12 the parameters do not tell these; a field tells its own kw_only.
+    node["params"]["match_args"] = "__match_args__" in namespace
     own = [name for name, _ in node["annotations"]]
     fields: dict[str, dataclasses.Field[Any]] = namespace["__dataclass_fields__"]
     node["fields"] = [_field(encoder, fields[name], params) for name in own if name in fields]
+    slots = set(namespace.get("__slots__", ())) - {"__weakref__"}
+    node["params"]["slots"] = "__slots__" in namespace and slots == {
+        field["name"] for field in node["fields"] if field["type"] == "_FIELD"
+    }
+    node["params"]["weakref_slot"] = node["params"]["slots"] and "__weakref__" in namespace["__slots__"]
     generated = {
         name
         for name, value in namespace.items()
@@ -152,11 +169,11 @@ def _dataclass(encoder: Encoder, node: dict[str, Any], cls: type[Any], namespace
 
 def _is_generated(function: types.FunctionType) -> bool:
     inner = inspect.unwrap(function)
-    return inner.__code__.co_filename == "<string>" or inner.__globals__.get("__name__") == "dataclasses"
+    return bool(inner.__code__.co_filename == "<string>" or inner.__globals__.get("__name__") == "dataclasses")
 
 
 def _field(encoder: Encoder, field: dataclasses.Field[Any], params: Any) -> dict[str, Any]:
-    kind = getattr(field, "_field_type").name  # noqa: B009  private to dataclasses
+    kind = getattr(field, "_field_type").name  # noqa: B009
     found: dict[str, Any] = {"name": field.name, "type": kind}
     for name in _FIELD:
         value = getattr(field, name)

@@ -6,7 +6,7 @@ import sys
 import types
 from typing import Any
 
-from weftwork.python.packages import Origin, origin_of
+from weftwork.node.distributions import Origin, origin_of
 
 
 def dotted_name(value: Any) -> tuple[str, str] | None:
@@ -21,6 +21,8 @@ def dotted_name(value: Any) -> tuple[str, str] | None:
     for candidate in candidates:
         if _resolve(candidate, name) is value:
             return candidate, name
+    if module == "builtins" and isinstance(value, type):
+        return next((("types", name) for name, item in vars(types).items() if item is value), None)
     return None
 
 

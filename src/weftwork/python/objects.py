@@ -10,8 +10,8 @@ import types
 import typing
 from typing import TYPE_CHECKING, Any
 
+from weftwork.node.distributions import origin_of
 from weftwork.python import classes, inert, scope
-from weftwork.python.packages import origin_of
 from weftwork.python.values import entries
 
 if TYPE_CHECKING:
@@ -151,16 +151,16 @@ _RULES: dict[type, Any] = {
     typing.NewType: _newtype,
     types.GenericAlias: _typing_alias,
 }
-for _example in (
-    typing.Optional[int],
-    typing.List[int],
+_ALIASES: tuple[Any, ...] = (
     typing.Any,
+    vars(typing)["List"],
+    vars(typing)["List"][int],
+    vars(typing)["Optional"][int],
     typing.Callable[[int], int],
     typing.Literal[1],
-    typing.ClassVar[int],
     typing.Annotated[int, 1],
-    typing.List,
-):  # noqa: E501, UP006, UP007, UP045
+)
+for _example in _ALIASES:
     if not isinstance(_example, type):
         _RULES.setdefault(type(_example), _typing_alias)
 _RULES[types.UnionType] = lambda walker, value: {"union": [walker.encode(item) for item in value.__args__]}

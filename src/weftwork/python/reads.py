@@ -101,15 +101,15 @@ class _Visitor(ast.NodeVisitor):
     def __init__(self, reads: Reads) -> None:
         self._reads = reads
 
-    def visit_Name(self, node: ast.Name) -> None:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> None:
         self._chain(node, None)
 
-    def visit_Attribute(self, node: ast.Attribute) -> None:  # noqa: N802
+    def visit_Attribute(self, node: ast.Attribute) -> None:
         self._reads.mentions.add(node.attr)
         if self._chain(node, None) is None:
             self.generic_visit(node)
 
-    def visit_Call(self, node: ast.Call) -> None:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> None:
         function = node.func
         if isinstance(function, ast.Name) and function.id in ("getattr", "hasattr") and len(node.args) >= 2:
             arguments = self._getattr(node)
@@ -146,13 +146,13 @@ class _Visitor(ast.NodeVisitor):
         self._reads.chains.append(chain)
         return chain
 
-    def visit_Import(self, node: ast.Import) -> None:  # noqa: N802
+    def visit_Import(self, node: ast.Import) -> None:
         for alias in node.names:
             bound = alias.asname or alias.name.partition(".")[0]
             aliased = alias.asname is not None
             self._reads.imports.append(Import(alias.name, 0, None, bound, node.lineno, aliased))
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:  # noqa: N802
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         for alias in node.names:
             bound = alias.asname or alias.name
             self._reads.imports.append(Import(node.module or "", node.level, alias.name, bound, node.lineno))

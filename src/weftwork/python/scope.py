@@ -15,8 +15,8 @@ import types
 from typing import TYPE_CHECKING, Any, Final
 
 from weftwork.errors import Refused
+from weftwork.node.distributions import origin_of
 from weftwork.python import checks, inert
-from weftwork.python.packages import origin_of
 from weftwork.python.reads import Chain, Import, Reads, constant_argument, reads_of
 from weftwork.python.source import Definition
 
@@ -192,11 +192,12 @@ class _Scope:
     def _check_computed(self) -> None:
         for chain in self._reads.computed:
             target = self._live(chain)
-            if isinstance(target, types.ModuleType) and origin_of(target.__name__, target).walked:
-                if id(target) not in self._walker.whole:
-                    self._refuse(
-                        f"an attribute of the module {target.__name__!r} with a computed name", chain.line, "getattr"
-                    )
+            if not isinstance(target, types.ModuleType) or id(target) in self._walker.whole:
+                continue
+            if origin_of(target.__name__, target).walked:
+                self._refuse(
+                    f"an attribute of the module {target.__name__!r} with a computed name", chain.line, "getattr"
+                )
 
     # ---- names
 
@@ -294,7 +295,7 @@ class _Scope:
         if value is os.environ:
             self._named("os.environ", chain)
             return
-        if not callable(value) or isinstance(value, types.FunctionType) and origin_of(value.__module__ or "").walked:
+        if not callable(value):
             return
         found = inert.inert_name(value)
         if found is not None:
@@ -314,7 +315,7 @@ class _Scope:
         else:
             value = vars(module).get(item.name, _MISSING)
             if value is _MISSING:
-                value = self._import_live(f"{name}.{item.name}", optional=True) or _MISSING
+                value = self._import_live(f"{name}.{item.name}") or _MISSING
             self._imported[item.bound] = value
         self._note_import(item, name, module)
 
@@ -341,14 +342,13 @@ class _Scope:
         except ImportError:
             return item.module
 
-    def _import_live(self, name: str, *, optional: bool = False) -> types.ModuleType | None:
+    def _import_live(self, name: str) -> types.ModuleType | None:
         """The live module. Libraries are not imported for this; the project's own must be, to be walked."""
         module = sys.modules.get(name)
         if module is not None or not name:
             return module
-        if optional or not origin_of(name.partition(".")[0]).walked:
-            if not optional or not origin_of(name.partition(".")[0]).walked:
-                return None
+        if not origin_of(name.partition(".")[0]).walked:
+            return None
         try:
             return importlib.import_module(name)
         except ImportError:

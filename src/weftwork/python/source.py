@@ -5,7 +5,6 @@ the live function has; a file that was edited after its import is refused by nam
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast

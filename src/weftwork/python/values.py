@@ -187,7 +187,7 @@ def encode_numpy(encoder: Encoder, value: Any) -> Any:
 
     if isinstance(value, numpy.dtype):
         encoder.uses_package("numpy")
-        return {"dtype": _descr(encoder, value) if value != object else "|O"}
+        return {"dtype": _descr(encoder, value) if value.kind != "O" else "|O"}
     if isinstance(value, numpy.generic):
         encoder.uses_package("numpy")
         little = value.dtype.newbyteorder("<")

@@ -15,10 +15,10 @@ from typing import Any
 from weftwork.core.bundle import counted
 from weftwork.core.checksum import Checksum, canonical
 from weftwork.errors import Refused
+from weftwork.node.distributions import Origin, origin_of
 from weftwork.python import objects, scope, source
 from weftwork.python.checks import Caution
 from weftwork.python.inert import inert_name
-from weftwork.python.packages import Origin, origin_of
 from weftwork.python.values import BY_TYPE, encode_numpy, encode_reduced
 
 _PLAIN = frozenset({type(None), bool, float})
