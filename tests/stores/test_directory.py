@@ -1,0 +1,350 @@
+"""The directory store: the contract, a state machine against a dict, and what is its own."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from weftwork.core.checksum import Checksum
+from weftwork.errors import Corrupt, Invalid, Refused, StagingFailed
+from weftwork.stores.directory import DirectoryStore
+from weftwork.testing.store import GroundTruth, StoreContract, named, sample
+from weftwork.testing.store_machine import StoreMachine
+from weftwork.testing.store_processes import ProcessesContract
+
+
+class Raw:
+    """The bytes of a directory store, by sqlite3 and the file system alone."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def _file(self, checksum: Checksum) -> Path:
+        return self.root / "files" / checksum[:2] / checksum
+
+    def _sql(self, text: str, *values: object) -> list[tuple[bytes, ...]]:
+        connection = sqlite3.connect(self.root / "buffers.sqlite", timeout=30)
+        try:
+            with connection:
+                return connection.execute(text, values).fetchall()
+        finally:
+            connection.close()
+
+    def put(self, checksum: Checksum, data: bytes) -> None:
+        if len(data) > 65536:
+            self._file(checksum).parent.mkdir(exist_ok=True)
+            self._file(checksum).write_bytes(data)
+        else:
+            prefix = int.from_bytes(checksum.digest[:8], "big", signed=True)
+            self._sql("INSERT INTO buffer (prefix, digest, data) VALUES (?, ?, ?)", prefix, checksum.digest, data)
+
+    def get(self, checksum: Checksum) -> bytes | None:
+        rows = self._sql("SELECT data FROM buffer WHERE digest = ?", checksum.digest)
+        assert len(rows) <= 1
+        if rows:
+            return rows[0][0]
+        return self._file(checksum).read_bytes() if self._file(checksum).exists() else None
+
+    def corrupt(self, checksum: Checksum) -> None:
+        data = self.get(checksum)
+        assert data
+        wrong = data[:-1] + bytes([data[-1] ^ 1])
+        if self._file(checksum).exists():
+            self._file(checksum).chmod(0o644)
+            self._file(checksum).write_bytes(wrong)
+        else:
+            self._sql("UPDATE buffer SET data = ? WHERE digest = ?", wrong, checksum.digest)
+
+    def names(self) -> set[Checksum]:
+        packed = {Checksum.of_digest(row[0]) for row in self._sql("SELECT digest FROM buffer")}
+        return packed | {Checksum(path.name) for path in self.root.glob("files/*/*")}
+
+
+@pytest.fixture(params=["local", "network"])
+def network(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param == "network")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "a home" / "store"
+
+
+@pytest.fixture
+def store(root: Path, network: bool) -> Iterator[DirectoryStore]:
+    with DirectoryStore(root, network=network) as store:
+        yield store
+
+
+class TestDirectoryStore(StoreContract):
+    @pytest.fixture
+    def network(self) -> bool:
+        return False
+
+    @pytest.fixture
+    def store(self, root: Path, network: bool) -> Iterator[DirectoryStore]:  # type: ignore[override]
+        with DirectoryStore(root, network=network) as store:
+            yield store
+
+    @pytest.fixture
+    def ground_truth(self, root: Path) -> GroundTruth:
+        return Raw(root)
+
+
+class TestProcesses(ProcessesContract):
+    @pytest.fixture
+    def store(self, root: Path, network: bool) -> Iterator[DirectoryStore]:  # type: ignore[override]
+        with DirectoryStore(root, network=network) as store:
+            yield store
+
+    @pytest.fixture
+    def ground_truth(self, root: Path) -> GroundTruth:
+        return Raw(root)
+
+    @pytest.fixture
+    def opening(self, root: Path, network: bool) -> str:
+        return (
+            "from pathlib import Path; from weftwork.stores.directory import DirectoryStore\n"
+            f"store = DirectoryStore(Path({str(root)!r}), network={network})\n"
+        )
+
+
+class _Machine(StoreMachine):
+    def make(self) -> tuple[DirectoryStore, Raw]:
+        self.root = Path(tempfile.mkdtemp())
+        return self.reopen(), Raw(self.root)
+
+    def reopen(self) -> DirectoryStore:
+        return DirectoryStore(self.root, network=False)
+
+    def teardown(self) -> None:
+        super().teardown()
+        shutil.rmtree(self.root)
+
+
+TestMachine = pytest.mark.slow(_Machine.TestCase)
+TestMachine.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+
+
+def test_threads_share_transactions_and_a_failure_is_its_own(store: DirectoryStore) -> None:
+    start = threading.Barrier(12)
+    failed: list[BaseException] = []
+
+    def work(thread: int) -> None:
+        start.wait()
+        for turn in range(20):
+            data = b"%d-%d" % (thread, turn)
+            try:
+                assert store.get(store.put(data)) == data
+            except BaseException as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert len(list(store.checksums())) == 240
+
+
+def test_on_a_network_there_is_no_write_ahead_log(store: DirectoryStore, root: Path, network: bool) -> None:
+    store.put(b"x")
+    connection = sqlite3.connect(root / "buffers.sqlite")
+    assert connection.execute("PRAGMA journal_mode").fetchone()[0] == ("delete" if network else "wal")
+    connection.close()
+
+
+def test_leftovers_of_dead_processes_go_and_those_of_live_ones_stay(store: DirectoryStore, root: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from weftwork.stores.directory import DirectoryStore\n"
+        f"store = DirectoryStore(Path({str(root)!r}))\n"
+        "def broken():\n"
+        "    yield bytes(200_000)\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "store.put_stream(broken())\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert len(list((root / "tmp").iterdir())) == 1
+    old = root / "tmp" / "of-another-host"
+    old.write_bytes(b"x")
+    os.utime(old, (time.time() - 100_000,) * 2)
+    young = root / "tmp" / "of-another-host-too"
+    young.write_bytes(b"x")
+
+    def watched() -> Iterator[bytes]:
+        yield bytes(200_000)
+        DirectoryStore(root).close()
+        assert len(list((root / "tmp").iterdir())) == 2
+        assert young.exists()
+
+    assert store.put_stream(watched()) == (named(bytes(200_000)), 200_000)
+
+
+@pytest.mark.parametrize("size", [1000, 3_000_001])
+@pytest.mark.parametrize("move", [False, True])
+def test_a_file_that_changes_all_the_time_is_refused(
+    store: DirectoryStore, tmp_path: Path, size: int, move: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "given"
+    path.write_bytes(sample(size))
+    moment = [10**18]
+
+    def read(*arguments: object) -> bytes:
+        moment[0] += 10**9
+        os.utime(path, ns=(moment[0], moment[0]))
+        return really(*arguments)  # type: ignore[arg-type]
+
+    # The system's own calls are slowed by a writer: the store's code stays as it is.
+    for name in ("lseek",):
+        really = getattr(os, name)
+        monkeypatch.setattr(os, name, read)
+    with pytest.raises(StagingFailed, match="changed each time"):
+        store.put_file(path, move=move)
+    assert path.read_bytes() == sample(size)
+    assert list(store.checksums()) == []
+
+
+@pytest.mark.parametrize("code", [errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, None])
+def test_without_a_copy_by_the_kernel_files_are_read_and_written(
+    store: DirectoryStore, tmp_path: Path, code: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> int:
+        assert code is not None
+        raise OSError(code, os.strerror(code))
+
+    if code is None:
+        monkeypatch.delattr(os, "copy_file_range", raising=False)
+    else:
+        monkeypatch.setattr(os, "copy_file_range", refused, raising=False)
+    path = tmp_path / "given"
+    path.write_bytes(sample(3_000_001))
+    name, _ = store.put_file(path)
+    assert store.get(name) == sample(3_000_001)
+
+
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs a second file system")
+def test_a_file_of_another_file_system_is_moved_by_copying(store: DirectoryStore) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        path = Path(other) / "given"
+        path.write_bytes(sample(3_000_001))
+        name, _ = store.put_file(path, move=True)
+        assert not path.exists()
+    assert store.get(name) == sample(3_000_001)
+
+
+@pytest.mark.parametrize("garbage", [b"this is not a database" * 400, None])
+def test_a_damaged_database_is_told_with_its_path_and_the_next_step(root: Path, garbage: bytes | None) -> None:
+    with DirectoryStore(root) as store:
+        names = store.put_many([b"%d" % number * 50 for number in range(2000)])
+    path = root / "buffers.sqlite"
+    if garbage is None:
+        whole = path.read_bytes()
+        path.write_bytes(whole[:4096] + bytes(len(whole) - 4096))
+    else:
+        path.write_bytes(garbage)
+    with pytest.raises(Corrupt, match=r"buffers\.sqlite is damaged .* move it away"), DirectoryStore(root) as store:
+        store.get_many(names)
+
+
+def test_a_newer_layout_is_refused(root: Path) -> None:
+    DirectoryStore(root).close()
+    connection = sqlite3.connect(root / "buffers.sqlite")
+    connection.execute("PRAGMA user_version=99")
+    connection.close()
+    with pytest.raises(Refused, match="newer Weftwork"):
+        DirectoryStore(root)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StagingFailed, match="file"):
+        DirectoryStore(tmp_path / "file" / "store")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_to_is_told(root: Path) -> None:
+    DirectoryStore(root).close()
+    for path in (root, root / "tmp", root / "files"):
+        path.chmod(0o555)
+    try:
+        with pytest.raises(StagingFailed, match="let this user write"), DirectoryStore(root) as store:
+            store.put(b"x")
+    finally:
+        for path in (root, root / "tmp", root / "files"):
+            path.chmod(0o755)
+
+
+def test_a_closed_store_says_so(store: DirectoryStore) -> None:
+    store.close()
+    store.close()
+    with pytest.raises(Invalid, match="closed"):
+        store.put(b"x")
+
+
+def test_a_forked_child_uses_connections_of_its_own(store: DirectoryStore) -> None:
+    name = store.put(b"before")
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if store.get(name) == b"before" and store.put(b"from the child") else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert store.get(named(b"from the child")) == b"from the child"
+
+
+def test_foreign_files_in_the_folder_are_not_buffers(store: DirectoryStore, root: Path) -> None:
+    name = store.put(sample(70_000))
+    (root / "files" / "README").write_text("by hand")
+    (root / "files" / name[:2] / "notes").write_text("by hand")
+    assert dict(store.checksums()) == {name: 70_000}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("needs the right to mount")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_is_told_and_nothing_is_half_written(small_disk: Path, tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    given.write_bytes(sample(20_000_000))
+    with DirectoryStore(small_disk / "store") as store:
+        kept = store.put_many([b"small", sample(100_000)])
+        ways = [
+            lambda: store.put(sample(20_000_000)),
+            lambda: store.put_stream(iter([sample(1_000_000)] * 20)),
+            lambda: store.put_file(given),
+            lambda: store.put_file(given, move=True),
+            lambda: store.put_many([sample(60_000, seed) for seed in range(300)]),
+        ]
+        for way in ways:
+            with pytest.raises(StagingFailed, match=r"store\S* is full \(.* MB free"):
+                way()
+            assert {name for name, _ in store.checksums()} == set(kept)
+            assert list((small_disk / "store" / "tmp").iterdir()) == []
+        assert given.exists()
+        assert store.get_many(kept) == dict(zip(kept, [b"small", sample(100_000)], strict=True))
+        assert store.get(store.put(b"goes on")) == b"goes on"
+    with DirectoryStore(small_disk / "store") as store:
+        assert store.missing(kept) == set()
