@@ -91,6 +91,10 @@ class Race:
     candidates: tuple[Candidate, ...]
     accept: Condition | None = None
 
+    def __post_init__(self) -> None:
+        if not self.candidates:
+            raise Invalid("a race needs candidates: at least one, each with a name and a module")
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -1,0 +1,337 @@
+"""Whether a workflow can run: every reference known, every type fitting, nothing that waits for itself.
+
+All problems are found, not just the first, each with its place in the document, so that a reader of files can name the
+line. :class:`Types` tells the type of every expression.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from weftwork.core.checksum import Checksum, shorten
+from weftwork.core.condition import RESERVED, Compare, Condition, Operand, Term, kind_of, leaves, operands, text_of
+from weftwork.core.cycles import cycles
+from weftwork.core.expression import Constant, Expression, InputOf, Item, Key, ListOf, Literal, OutputOf
+from weftwork.core.module import ABSENT, Input, Module, nearest
+from weftwork.core.step import Candidate, Step
+from weftwork.core.values import ANY, JSON, STR, Type, convert, fits, infer
+from weftwork.core.workflow import Workflow
+from weftwork.errors import Invalid
+
+Path = tuple[str, ...]
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_CANDIDATE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*\Z")
+_STORED = frozenset({"file", "directory", "collection", "bytes", "image", "array", "table"})
+_KINDS = {"int": "number", "float": "number", "str": "text", "bool": "bool", "null": "null"}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong, and where: ``("steps", "fit", "inputs", "data")``."""
+
+    path: Path
+    message: str
+
+    def document(self) -> dict[str, Any]:
+        return {"path": list(self.path), "message": self.message}
+
+
+def validate(workflow: Workflow, modules: Mapping[Checksum, Module]) -> None:
+    """Raise :class:`~weftwork.errors.Invalid` that lists all that is wrong; ``details["problems"]`` has each, with its path.
+
+    Paths are ``steps, NAME`` and then ``inputs, NAME`` · ``when`` · ``for_each`` · ``race, accept`` ·
+    ``race, candidates, NAME[, inputs, NAME]`` · ``module``; or ``inputs, NAME``; or ``outputs, NAME``.
+    """
+    found = list(dict.fromkeys(_problems(workflow, modules)))
+    if found:
+        lines = [f"{'.'.join(each.path)}: {each.message}" for each in found]
+        head = lines[0] if len(lines) == 1 else "\n".join([f"{len(lines)} problems", *lines])
+        raise Invalid(f"workflow {workflow.name}: {head}", problems=[each.document() for each in found])
+
+
+class Types:
+    """The type of each expression, so far as it is known before anything runs.
+
+    The outputs of a mapped step are lists. Raises :class:`~weftwork.errors.Invalid` for a reference to what is not there.
+    """
+
+    def __init__(self, workflow: Workflow, modules: Mapping[Checksum, Module]) -> None:
+        self.modules = modules
+        self.inputs = {each.name: each.type for each in workflow.inputs}
+        self.steps = {each.name: each for each in workflow.steps}
+        self._outputs: dict[str, dict[str, Type]] = {}
+
+    def of(self, expression: Expression, step: Step | None = None) -> Type:
+        """The type of an expression, which stands in a step where it is about an item."""
+        match expression:
+            case OutputOf():
+                return self.output(expression.step, expression.output)
+            case InputOf():
+                return self.input(expression.name)
+            case Constant():
+                return expression.ref.type
+            case Literal():
+                return infer(expression.value)
+            case ListOf():
+                kinds = {self.of(each, step) for each in expression.items}
+                inline = all(each.inline for each in kinds)
+                return Type("list", kinds.pop() if len(kinds) == 1 else JSON if inline else ANY)
+        if step is None or step.for_each is None:
+            raise Invalid("an item exists only in a step with for_each")
+        key, item = self.item(step)
+        return key if isinstance(expression, Key) else item
+
+    def input(self, name: str) -> Type:
+        if name not in self.inputs:
+            raise Invalid(f"the workflow has no input {name!r}{self._meant(name)}")
+        return self.inputs[name]
+
+    def output(self, step: str, output: str) -> Type:
+        """The type of a step's output as others see it: a list, where the step is mapped."""
+        declared = self.unmapped(step, output)
+        return declared if self.steps[step].for_each is None else Type("list", replace(declared, optional=False))
+
+    def unmapped(self, step: str, output: str) -> Type:
+        """The type of the output of one item of a step. All candidates of a race must have it, of one type."""
+        if step not in self.steps:
+            raise Invalid(f"there is no step {step!r}{nearest(step, self.steps)}")
+        if step not in self._outputs:
+            self._outputs[step] = _common_outputs(self.steps[step], self.modules)
+        known = self._outputs[step]
+        if output not in known:
+            raise Invalid(
+                f"step {step} has no output {output!r}{nearest(output, known)}; its outputs are {', '.join(known)}"
+            )
+        return known[output]
+
+    def item(self, step: Step) -> tuple[Type, Type]:
+        """The types of the key and the item of a step's ``for_each``."""
+        assert step.for_each is not None
+        over = self.of(step.for_each.over)
+        if over.name in ("list", "collection"):
+            return (_INT if over.name == "list" else STR), over.item or ANY
+        if over.name == "directory":
+            return STR, Type("file")
+        if over.name in ("json", "any"):
+            return JSON, over
+        raise Invalid(f"for_each needs a list, a collection, a directory or json, and this is of type {over}")
+
+    def _meant(self, name: str) -> str:
+        if name in self.steps:
+            return f"; {name} is a step: write ${name}.OUTPUT, or ${name}.succeeded"
+        return nearest(name, self.inputs)
+
+
+_INT = Type("int")
+
+
+def _common_outputs(step: Step, modules: Mapping[Checksum, Module]) -> dict[str, Type]:
+    """The outputs that every candidate has; where their types differ, the one that all fit, else any."""
+    each_has = [{each.name: each.type for each in modules[program.module].outputs} for program in step.programs()]
+    common = {}
+    for name in each_has[0]:
+        types = [has[name] for has in each_has if name in has]
+        if len(types) == len(each_has):
+            widest = [one for one in types if all(fits(other, one) for other in types)]
+            common[name] = widest[0] if widest else ANY
+    return common
+
+
+def _problems(workflow: Workflow, modules: Mapping[Checksum, Module]) -> Iterator[Problem]:
+    for what, names in (
+        ("inputs", [each.name for each in workflow.inputs]),
+        ("steps", [each.name for each in workflow.steps]),
+    ):
+        yield from _names(what, names)
+    for each in workflow.inputs:
+        if each.default is not ABSENT:
+            yield from _attempt(("inputs", each.name), partial(convert, each.type, each.default, "the default"))
+    unknown = {module for module in workflow.modules() if module not in modules}
+    for step in workflow.steps:
+        for program in step.programs():
+            if program.module in unknown:
+                yield Problem(("steps", step.name, "module"), f"the module {program.module.short} is not here")
+    if unknown:
+        return
+    types = Types(workflow, modules)
+    for step in workflow.steps:
+        yield from _step(step, types)
+    for name, expression in workflow.outputs.items():
+        yield from _attempt(("outputs", name), partial(types.of, expression))
+    waits = {each.name: {**each.reads(), **each.waits_for()} for each in workflow.steps}
+    for cycle in cycles(waits):
+        what = "waits for itself" if len(cycle) == 1 else "is part of a cycle: none of these can begin"
+        yield Problem(("steps", cycle[0]), f"{what}: {' → '.join([*cycle, cycle[0]])}")
+
+
+def _names(what: str, names: list[str]) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            yield Problem((what, name), f"two {what} are called {name!r}")
+        elif not _NAME.match(name):
+            yield Problem((what, name), f"{name!r} is not a name: letters, digits and '_' are expected, no digit first")
+        seen.add(name)
+
+
+def _attempt(path: Path, action: Callable[[], object]) -> Iterator[Problem]:
+    """What an action finds wrong."""
+    try:
+        action()
+    except Invalid as error:
+        yield Problem(path, error.message)
+
+
+def _step(step: Step, types: Types) -> Iterator[Problem]:
+    path = ("steps", step.name)
+    if step.for_each is not None:
+        yield from _attempt((*path, "for_each"), lambda: types.item(step))
+    if step.when is not None:
+        yield from _condition(step.when, types, (*path, "when"))
+    for program in step.programs():
+        yield from _program(step, program, types)
+    if step.race is not None:
+        yield from _race(step, types)
+
+
+def _program(step: Step, program: Candidate, types: Types) -> Iterator[Problem]:
+    """The inputs of a module, against what they are bound to."""
+    module, path = types.modules[program.module], ("steps", step.name)
+    own = path if not program.name else (*path, "race", "candidates", program.name)
+    for output in module.outputs:
+        if output.name in RESERVED:
+            yield Problem(
+                own, f"module {module.name} has an output {output.name!r}, which asks how a step ended; rename it"
+            )
+    known = {each.name: each for each in module.inputs}
+    for name, expression in program.inputs.items():
+        # An input that stands at the step is told there, not once for each candidate.
+        shared = step.inputs.get(name) is expression
+        where = (*(path if shared else own), "inputs", name)
+        if name not in known:
+            yield Problem(
+                where,
+                f"module {module.name} has no input {name!r}{nearest(name, known)}; its inputs are {', '.join(known) or 'none'}",
+            )
+        else:
+            yield from _input(known[name], expression, step, types, where)
+    for each in module.inputs:
+        if each.required and each.name not in program.inputs:
+            yield Problem(
+                (*own, "inputs"),
+                f"input {each.name!r} of module {module.name} is missing; a value of type {each.type} is expected",
+            )
+
+
+def _input(declared: Input, expression: Expression, step: Step, types: Types, where: Path) -> Iterator[Problem]:
+    if isinstance(expression, ListOf) and declared.type.name == "list" and declared.type.item is not None:
+        each = replace(declared, type=declared.type.item)
+        for item in expression.items:
+            yield from _input(each, item, step, types, where)
+    elif isinstance(expression, Literal):
+        yield from _attempt(where, lambda: _literal(declared.type, expression.value))
+    else:
+        try:
+            actual = types.of(expression, step)
+        except Invalid as error:
+            yield Problem(where, error.message)
+            return
+        if not _may_fit(actual, declared.type):
+            yield Problem(where, f"{_told(expression)} is of type {actual}, and {declared.type} is expected")
+
+
+def _may_fit(actual: Type, declared: Type) -> bool:
+    """Whether a value may stand there; what is declared ``any`` shows its type only at run time."""
+    if actual.name == "list" and actual.item is not None and declared.name in ("list", "json"):
+        return _may_fit(actual.item, (declared.item or ANY) if declared.name == "list" else JSON)
+    return actual.name == "any" or fits(actual, declared)
+
+
+def _told(expression: Expression) -> str:
+    match expression:
+        case OutputOf() | InputOf():
+            return str(expression)
+        case Item():
+            return "the item of for_each"
+        case Key():
+            return "the key of for_each"
+    return "the value"
+
+
+def _literal(declared: Type, value: Any) -> None:
+    if declared.name in _STORED and not (value is None and declared.optional):
+        raise Invalid(f"{shorten(value)} is written out where {declared} is expected; name it by its checksum")
+    convert(declared, value, "the value")
+
+
+def _race(step: Step, types: Types) -> Iterator[Problem]:
+    assert step.race is not None
+    path = ("steps", step.name, "race")
+    seen: set[str] = set()
+    for each in step.race.candidates:
+        if each.name in seen:
+            yield Problem((*path, "candidates", each.name), f"two candidates are called {each.name!r}")
+        elif not _CANDIDATE.match(each.name):
+            yield Problem(
+                (*path, "candidates", each.name), f"{each.name!r} is not a name: letters, digits, '_', '-' and '.'"
+            )
+        seen.add(each.name)
+    if step.race.accept is not None:
+        yield from _condition(step.race.accept, types, (*path, "accept"), step.name)
+
+
+def _condition(condition: Condition, types: Types, path: Path, candidate: str = "") -> Iterator[Problem]:
+    """What is wrong with a condition; ``candidate`` is the racing step whose candidates it accepts."""
+    for leaf in leaves(condition):
+        if isinstance(leaf, Term):
+            if candidate:
+                yield Problem(path, f"{leaf} says nothing here: accept is asked of a candidate that succeeded")
+            elif leaf.step not in types.steps:
+                yield Problem(path, f"there is no step {leaf.step!r}{nearest(leaf.step, types.steps)}")
+            continue
+        kinds: list[str | None] = []
+        for operand in operands(leaf):
+            try:
+                kinds.append(_kind(operand, types, candidate))
+            except Invalid as error:
+                yield Problem(path, error.message)
+        if len(kinds) == len(operands(leaf)):
+            yield from (Problem(path, each) for each in _mismatch(leaf, kinds))
+
+
+def _kind(operand: Operand, types: Types, candidate: str) -> str | None:
+    """What the operand is for comparing, ``None`` where that shows only at run time."""
+    match operand:
+        case Literal():
+            return kind_of(operand.value)
+        case InputOf():
+            declared = types.input(operand.name)
+        case OutputOf():
+            if candidate and operand.step != candidate:
+                raise Invalid(
+                    f"{operand}: accept may use ${candidate}.OUTPUT, which is the candidate's, and inputs of the workflow"
+                )
+            known = types.unmapped if candidate else types.output
+            declared = known(operand.step, operand.output)
+    if declared.name in ("json", "any"):
+        return None
+    if declared.name not in _KINDS:
+        raise Invalid(f"{operand} is of type {declared}, and a condition compares numbers, texts and booleans")
+    return None if declared.optional else _KINDS[declared.name]
+
+
+def _mismatch(leaf: Any, kinds: Iterable[str | None]) -> Iterator[str]:
+    known = [each for each in kinds if each is not None]
+    if not isinstance(leaf, Compare):
+        if known and known[0] != "bool":
+            yield f"{text_of(leaf.operand)} is a {known[0]}, neither true nor false; compare it with something"
+    elif leaf.operator in ("==", "!="):
+        if len(set(known) - {"null"}) > 1:
+            yield f"{leaf}: a {known[0]} is never equal to a {known[1]}"
+    elif set(known) - {"number", "text"} or len(set(known)) > 1:
+        yield f"{leaf}: {' and '.join(f'a {each}' for each in known)} cannot be compared by {leaf.operator}"
