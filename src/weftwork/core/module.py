@@ -261,6 +261,15 @@ class Module:
         return replace(self, name=name)
 
 
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What must be in the store for a module to run: its bundle or helper files, as bytes; and what was noticed
+    while it was made (``warnings``: clock, unseeded random, environment, subprocess, open)."""
+
+    buffers: tuple[bytes, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
 def expand_word(word: str, values: Mapping[str, str]) -> str:
     """A word of a command with each ``{name}`` replaced by its value, ``{{`` and ``}}`` by a brace."""
     return _PLACEHOLDER.sub(lambda match: match[0][0] if match[1] is None else values[match[1]], word)

@@ -42,6 +42,10 @@ class Binder:
         self._store.put_many(list(buffers.values()))
         return bound
 
+    def bind_one(self, module: Module, name: str, value: Any) -> Ref:
+        """One input of a module, stored once for many calls."""
+        return self.put(module.input(name).type, value, f"{module.name}: input {name!r}")
+
     def put(self, declared: Type, value: Any, where: str = "the value") -> Ref:
         """One value, stored."""
         buffers: dict[Checksum, bytes] = {}

@@ -24,7 +24,7 @@ from weftwork.engine.commands import Folders
 from weftwork.engine.jobs import Live, Request
 from weftwork.engine.scribe import Scribe
 from weftwork.engine.watching import Watch
-from weftwork.errors import Cancelled, Lost, Refused, SiteFailed, Unavailable, WeftError
+from weftwork.errors import Cancelled, Conflict, Lost, Refused, SiteFailed, Unavailable, WeftError
 from weftwork.node.outcome import read_outcome
 from weftwork.ports import Call, Claim, Claimed, Ending, Ledger, Process, Report, Site, Store
 
@@ -316,6 +316,29 @@ class Engine:
             for live in owned:
                 self.spawn(self.failed(live, Cancelled(f"job {live.id} was cancelled by {by}", by=by)))
 
+    async def cancel_anywhere(self, job: str, by: str) -> None:
+        """Cancel a job for everybody, whichever process owns it; one whose owner is dead is taken over for that."""
+        row = await asyncio.to_thread(self.ledger.job, job)
+        if not row.job.live:
+            raise Conflict(f"job {row.job.id} has {row.job.state} already: there is nothing to cancel")
+        live = self._live.get(row.job.id)
+        if live is not None:
+            await self.cancel([live], by)
+            return
+        await self.scribe.call(self.ledger.request_cancel, [row.job.id], by)
+        answer = (await self.scribe.call(self.ledger.follow, self.owner, [row.job.id]))[row.job.id]
+        if isinstance(answer, Claimed) and answer.answer == "mine":
+            await self._cancel_orphan(row.job.id, answer, by)
+
+    async def _cancel_orphan(self, job: str, answer: Claimed, by: str) -> None:
+        """End a job that a dead owner left: what still runs of it, then the job."""
+        task = f"{job}-{answer.attempt}"
+        for site in self.sites.values():
+            if task in await site.scheduler.find([task]):
+                await site.scheduler.cancel([task])
+        error = Cancelled(f"job {job} was cancelled by {by}", by=by)
+        await self.scribe.end([Ending(job, answer.epoch, Event("cancelled", time.time(), {"error": error.document(), "by": by}))])
+
     def forget_folder(self, folder: Path) -> None:
         """Remove the folder of an attempt whose end is durable, off the loop."""
         self.spawn(asyncio.to_thread(self.folders.remove, folder))
@@ -362,11 +385,4 @@ class Engine:
 
 def _claim_of(request: Request, anew: bool) -> Claim:
     placement = replace(request.placement, cache=False) if anew else request.placement
-    return Claim(
-        request.calculation.key,
-        request.calculation.frame.name,
-        request.calculation,
-        placement,
-        request.run,
-        request.step,
-    )
+    return Claim(request.calculation, placement, request.run, request.step)

@@ -86,7 +86,11 @@ def _input(parameter: inspect.Parameter, annotation: Any, where: str) -> Input:
         if annotation is not inspect.Parameter.empty and default is not None and declared.inline:
             raise
         return Input(parameter.name, declared, ABSENT, bound=False, description=description)
-    plain = value is None or isinstance(value, (bool, int, float, str)) or (declared.inline and isinstance(value, (list, dict)))
+    plain = (
+        value is None
+        or isinstance(value, (bool, int, float, str))
+        or (declared.inline and isinstance(value, (list, dict)))
+    )
     if not plain:
         return Input(parameter.name, declared, ABSENT, bound=False, description=description)
     return Input(parameter.name, declared, value, description=description)
@@ -121,7 +125,9 @@ def type_of(annotation: Any, where: str) -> Type:
         return _union(arguments, where)
     if origin is not None and (origin.__module__, origin.__qualname__) in _BY_NAME:
         return _BY_NAME[origin.__module__, origin.__qualname__]
-    if origin is list or (origin is not None and origin.__module__ == "collections.abc" and origin.__name__ in ("Sequence", "Iterable")):
+    if origin is list or (
+        origin is not None and origin.__module__ == "collections.abc" and origin.__name__ in ("Sequence", "Iterable")
+    ):
         return Type("list", type_of(arguments[0], f"{where}[]"))
     if origin in (dict, tuple) or (origin is not None and origin.__name__ == "Mapping"):
         return JSON
@@ -182,5 +188,8 @@ def _outputs(annotation: Any, name: str) -> tuple[tuple[Output, ...], str]:
 
 
 def _has_fields(kind: type) -> bool:
-    return typing.is_typeddict(kind) or hasattr(kind, "__dataclass_fields__") or (issubclass(kind, tuple) and hasattr(kind, "_fields"))
-
+    return (
+        typing.is_typeddict(kind)
+        or hasattr(kind, "__dataclass_fields__")
+        or (issubclass(kind, tuple) and hasattr(kind, "_fields"))
+    )

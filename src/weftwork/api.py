@@ -1,0 +1,128 @@
+"""The public calls: run, submit, map, explain; and the session that they go to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from weftwork.core.calculation import Explanation
+from weftwork.core.placement import Placement, Resources
+from weftwork.embedded import Embedded, Watch
+from weftwork.handles import Job, Run
+from weftwork.modules import loading
+from weftwork.python.decorators import FunctionModule
+
+_lock = threading.Lock()
+_session: list[tuple[int, Embedded]] = []
+
+
+def session() -> Embedded:
+    """The default session: an engine of this process, made at its first use over the home that ``WEFT_HOME`` names."""
+    with _lock:
+        if not _session or _session[0][0] != os.getpid() or _session[0][1].closed:
+            _session[:] = [(os.getpid(), Embedded())]
+        return _session[0][1]
+
+
+def use(home: str | os.PathLike[str]) -> Embedded:
+    """Make the engine over another home the default session, and return it."""
+    with _lock:
+        if _session:
+            _session[0][1].close()
+        _session[:] = [(os.getpid(), Embedded(os.fspath(home)))]
+        return _session[0][1]
+
+
+def close() -> None:
+    """Close the default session: withdraw from what is live, and end its workers. The next call opens another."""
+    with _lock:
+        if _session:
+            _session.pop()[1].close()
+
+
+def run(
+    thing: Any,
+    /,
+    *,
+    at: str | None = None,
+    resources: Mapping[str, Any] | None = None,
+    cache: bool = True,
+    watch: Watch | None = None,
+    **inputs: Any,
+) -> Any:
+    """Run a module or workflow and return its outputs: the value of ``result``, or all by name.
+
+    ``thing`` is a module, a workflow, a plain function, or a text that names one (``fit.module.yaml``, ``fit.py:name``).
+    ``at`` names the site; ``resources`` are those of :class:`weft.Resources`; ``cache=False`` runs although a result is
+    known; ``watch`` is called with each event of a step. An input whose name is one of these is given through
+    ``submit(thing, inputs={...})``.
+
+    Raises :class:`~weftwork.errors.Invalid` before anything runs when an input is wrong, and
+    :class:`~weftwork.errors.CalculationFailed` when the program fails.
+    """
+    handle = submit(thing, at=at, resources=resources, cache=cache, watch=watch, **inputs)
+    try:
+        return handle.result()
+    except KeyboardInterrupt:
+        handle.cancel()
+        raise
+
+
+def submit(
+    thing: Any,
+    /,
+    *,
+    at: str | None = None,
+    resources: Mapping[str, Any] | None = None,
+    cache: bool = True,
+    watch: Watch | None = None,
+    **inputs: Any,
+) -> Job | Run:
+    """Start a module or workflow and return at once: a job or run with ``.result() .wait() .status .cancel() .why()``.
+
+    Arguments are those of :func:`run`. It may be awaited. What is not waited for is withdrawn when the process ends.
+    """
+    return session().submit(thing, inputs, placement(at, resources, cache, loading.runnable(thing)), watch)
+
+
+async def run_async(thing: Any, /, **arguments: Any) -> Any:
+    """:func:`run` for a coroutine: the loop goes on meanwhile. Cancelling it withdraws the job."""
+    handle = await asyncio.to_thread(lambda: submit(thing, **arguments))
+    try:
+        return await handle
+    except asyncio.CancelledError:
+        handle.cancel()
+        raise
+
+
+async def submit_async(thing: Any, /, **arguments: Any) -> Job | Run:
+    """:func:`submit` for a coroutine: hashing and storing of inputs happen on a thread."""
+    return await asyncio.to_thread(lambda: submit(thing, **arguments))
+
+
+def map_(thing: Any, /, *columns: Iterable[Any], **constants: Any) -> Any:
+    """Call a module for each row of the columns, side by side; an iterator of results, in order."""
+    return session().map(thing, *columns, **constants)
+
+
+def explain(thing: Any, /, **inputs: Any) -> Explanation:
+    """The key of a module with these inputs (``.key``), what it is made of (``.parts``), and what was noticed (``.warnings``)."""
+    return session().explain(thing, inputs)
+
+
+def placement(at: str | None, resources: Mapping[str, Any] | None, cache: bool, thing: Any) -> Placement | None:
+    """The placement that a caller's words say; ``None`` where they say nothing."""
+    if at is None and resources is None and cache:
+        return None
+    base = Resources()
+    if resources is not None and isinstance(thing, (FunctionModule, loading.FileModule)):
+        base = thing.resolve()[0].resources
+    return Placement(at, base.updated(resources or {}), cache=cache)
+
+
+def load(reference: str | os.PathLike[str]) -> Any:
+    """The module or workflow that a text names: a YAML document, ``file.py:name``, or ``package.module:name``."""
+    return loading.load(reference)

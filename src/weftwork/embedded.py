@@ -1,0 +1,362 @@
+"""The embedded session: an engine of this process over a home, for synchronous and asynchronous callers alike."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import Any, Self
+
+from weftwork import config
+from weftwork.core.binding import scalar_inputs
+from weftwork.core.calculation import Calculation, Explanation
+from weftwork.core.checksum import canonical
+from weftwork.core.expression import Literal
+from weftwork.core.job import Record
+from weftwork.core.messages import Binding, Outcome
+from weftwork.core.module import Command, Module, Output
+from weftwork.core.placement import Placement
+from weftwork.core.values import Ref, Type
+from weftwork.engine import logs, why
+from weftwork.engine.driver import Driver, StepEvent
+from weftwork.engine.engine import Engine
+from weftwork.engine.jobs import Live, Request
+from weftwork.engine.portal import Portal
+from weftwork.errors import CalculationFailed, Cancelled, Invalid, NotFound
+from weftwork.handles import Job, Run, shaped
+from weftwork.modules.loading import Prepared, prepare
+from weftwork.modules.stored import stored_workflow
+from weftwork.ports import RunRow
+
+CHUNK = 512
+"""Calls of a map that go together at most: enough to share a commit, few enough to keep memory flat."""
+
+
+class Embedded:
+    """Runs modules and workflows in this process's engine. Safe from many threads. Closed at the end of the process."""
+
+    def __init__(self, home: str | None = None) -> None:
+        self.home = config.open_home(home)
+        self._portal = Portal("weft-engine")
+        self._portal.start()
+        self.engine: Engine = self._portal.call(self._open())
+        self.closed = False
+        # Registered after the executors' own, so it is called before them: the last writes still need threads.
+        threading._register_atexit(self.close)  # type: ignore[attr-defined]
+
+    async def _open(self) -> Engine:
+        engine = config.open_engine(self.home)
+        await engine.start()
+        return engine
+
+    def close(self) -> None:
+        """Withdraw from what is live, write what is to be written, end what runs for this process alone."""
+        if self.closed:
+            return
+        self.closed = True
+        self._portal.call(self.engine.close())
+        self._portal.stop()
+        self.home.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Submit
+
+    def submit(
+        self, thing: Any, inputs: Mapping[str, Any], placement: Placement | None = None, watch: Watch | None = None
+    ) -> Job | Run:
+        """Start a module or workflow; its job or run. Raises Invalid before anything runs when an input is wrong."""
+        prepared = self.prepare(thing)
+        if prepared.module is not None:
+            return self._submit_module(prepared.module, inputs, placement)
+        return self._submit_workflow(prepared, inputs, placement, watch)
+
+    def prepare(self, thing: Any) -> Prepared:
+        """Resolve what is to be run, with all that it carries stored."""
+        prepared = prepare(thing, self._keep)
+        buffers = [data for carried in prepared.carried for data in carried.buffers]
+        buffers.extend(canonical(module.document()) for module in prepared.modules.values())
+        self.home.store.put_many(buffers)
+        return prepared
+
+    def _keep(self, declared: Type, value: Any, where: str) -> Ref:
+        return self.home.binder.put(declared, value, where)
+
+    def _submit_module(self, module: Module, inputs: Mapping[str, Any], placement: Placement | None) -> Job:
+        placement = _placed(module, placement)
+        frame = self.engine.frame(module, placement)
+        calculation = Calculation.of(frame, self.home.binder.bind(module, inputs))
+        live = self._portal.call(self.engine.submit([Request(calculation, module, placement)]))[0]
+        return Job(self, live, self._portal.send(_waited(self.engine, live)), self._shape)
+
+    def _shape(self, record: Record) -> Any:
+        return shaped({name: self.home.binder.value(ref) for name, ref in record.outputs})
+
+    def _submit_workflow(
+        self, prepared: Prepared, inputs: Mapping[str, Any], placement: Placement | None, watch: Watch | None
+    ) -> Run:
+        bound, scalars = self._bind_workflow(prepared, inputs)
+        workflow = prepared.workflow
+        assert workflow is not None
+        document = {
+            "workflow": str(self.home.store.put(canonical(workflow.document()))),
+            "inputs": {name: _binding_document(each) for name, each in bound.items()},
+            "placement": (placement or Placement()).document(),
+        }
+        row = RunRow(f"r{secrets.token_hex(6)}", prepared.name, "running", time.time(), document)
+        self.home.ledger.start_run(self.engine.owner, row)
+        return self._drive(row, prepared, bound, scalars, placement, watch)
+
+    def _bind_workflow(
+        self, prepared: Prepared, inputs: Mapping[str, Any]
+    ) -> tuple[dict[str, Binding], dict[str, Any]]:
+        """A workflow's inputs, and the values of those that its conditions look at."""
+        workflow = prepared.workflow
+        assert workflow is not None
+        shell = _signature_of(prepared)
+        bound: dict[str, Binding] = dict(self.home.binder.bind(shell, inputs))
+        needed = scalar_inputs(workflow)
+        scalars = {
+            name: self.home.binder.value(ref) for name, ref in bound.items() if name in needed and isinstance(ref, Ref)
+        }
+        return bound, scalars
+
+    def _drive(
+        self,
+        row: RunRow,
+        prepared: Prepared,
+        bound: Mapping[str, Binding],
+        scalars: Mapping[str, Any],
+        placement: Placement | None,
+        watch: Watch | None,
+    ) -> Run:
+        seen: list[StepEvent] = []
+
+        def told(event: StepEvent) -> None:
+            seen.append(event)
+            if watch is not None:
+                watch(event)
+
+        workflow = prepared.workflow
+        assert workflow is not None
+        driver = Driver(self.engine, row.id, workflow, prepared.modules, placement or Placement(), told)
+        future = self._portal.send(self._run(row, driver, bound, scalars))
+
+        def cancel(by: str) -> None:
+            self._portal.loop.call_soon_threadsafe(driver.cancel, by)
+
+        return Run(self, row.id, prepared.name, future, lambda outcome: self._outputs(row, outcome), cancel, seen)
+
+    async def _run(
+        self, row: RunRow, driver: Driver, bound: Mapping[str, Binding], scalars: Mapping[str, Any]
+    ) -> Outcome:
+        engine = self.engine
+        try:
+            outcome = await driver.drive(bound, scalars)
+        except BaseException as error:
+            by = "an interrupt" if isinstance(error, asyncio.CancelledError) else f"{type(error).__name__}: {error}"
+            ended = engine.scribe.call(
+                engine.ledger.end_run, engine.owner, row.id, "cancelled", {"why": by}, time.time()
+            )
+            await asyncio.shield(ended)
+            raise
+        document = {
+            "why": outcome.why,
+            "steps": {name: {"state": each.state, "why": each.why} for name, each in outcome.steps.items()},
+            "outputs": {name: _binding_document(each) for name, each in outcome.outputs.items()},
+        }
+        await engine.scribe.call(engine.ledger.end_run, engine.owner, row.id, outcome.state, document, time.time())
+        return outcome
+
+    def _outputs(self, row: RunRow, outcome: Outcome) -> Any:
+        """The outputs of a run that succeeded; else its failure, telling which step and why."""
+        if outcome.state == "cancelled":
+            raise Cancelled(f"{row.name} ({row.id}) was cancelled: {outcome.why}", run=row.id, by=outcome.why)
+        if outcome.state == "failed":
+            raise CalculationFailed(f"{row.name} ({row.id}) failed: {outcome.why}", run=row.id)
+        return shaped({name: self.value(binding) for name, binding in outcome.outputs.items()})
+
+    def value(self, binding: Binding) -> Any:
+        """The value of a binding."""
+        if isinstance(binding, Ref):
+            return self.home.binder.value(binding)
+        if isinstance(binding, Literal):
+            return binding.value
+        return [self.value(each) for each in binding]
+
+    def resume(self, run: str, watch: Watch | None = None) -> Run:
+        """Go on with a run that was interrupted. Raises Conflict while another process drives it."""
+        row = self.home.ledger.take_run(self.engine.owner, run)
+        prepared = stored_workflow(self.home.store, row.document["workflow"])
+        bound = {name: _binding(each) for name, each in row.document["inputs"].items()}
+        workflow = prepared.workflow
+        assert workflow is not None
+        scalars = {name: self.value(bound[name]) for name in scalar_inputs(workflow) if name in bound}
+        return self._drive(row, prepared, bound, scalars, Placement.of(row.document["placement"]), watch)
+
+    # Many at once
+
+    def map(self, thing: Any, *columns: Iterable[Any], **constants: Any) -> Generator[Any, None, None]:
+        """The results of a module for each row of the columns, in order; see ``FunctionModule.map``."""
+        prepared = self.prepare(thing)
+        module = prepared.module
+        if module is None:
+            raise Invalid(f"{prepared.name} is a workflow; map takes a module")
+        names = [each.name for each in module.inputs if each.name not in constants][: len(columns)]
+        if len(names) < len(columns):
+            raise Invalid(
+                f"{module.name} has {len(module.inputs)} inputs, and {len(columns)} columns and {len(constants)} constants are given"
+            )
+        placement = _placed(module, None)
+        frame = self.engine.frame(module, placement)
+        fixed = {name: self.home.binder.bind_one(module, name, value) for name, value in constants.items()}
+        rows = ({**dict(zip(names, row, strict=True)), **fixed} for row in zip(*columns, strict=False))
+
+        def send(chunk: list[dict[str, Any]]) -> concurrent.futures.Future[list[Live]]:
+            bound = self.home.binder.bind_many(module, chunk)
+            requests = [Request(Calculation.of(frame, row), module, placement) for row in bound]
+            return self._portal.send(_all_waited(self.engine, requests))
+
+        return self._mapped(rows, send)
+
+    def _mapped(
+        self,
+        rows: Iterable[dict[str, Any]],
+        send: Callable[[list[dict[str, Any]]], concurrent.futures.Future[list[Live]]],
+    ) -> Generator[Any, None, None]:
+        """Chunks in flight: small ones first, larger ones once they are seen to end fast."""
+        iterator = iter(rows)
+        flying: deque[tuple[concurrent.futures.Future[list[Live]], float]] = deque()
+        size, exhausted = 2 * self.engine.sites["local"].scheduler.capacity().cpus, False
+        try:
+            while flying or not exhausted:
+                while not exhausted and len(flying) < 8:
+                    chunk = [row for _, row in zip(range(size), iterator, strict=False)]
+                    exhausted = len(chunk) < size
+                    if chunk:
+                        flying.append((send(chunk), time.monotonic()))
+                if not flying:
+                    return
+                future, since = flying[0]
+                lives = future.result()
+                flying.popleft()
+                if time.monotonic() - since < 0.25:
+                    size = min(2 * size, CHUNK)
+                for live in lives:
+                    if live.error is not None:
+                        raise live.error
+                    assert live.record is not None
+                    yield self._shape(live.record)
+        finally:
+            for future, _ in flying:
+                future.cancel()
+
+    # Ask
+
+    def explain(self, thing: Any, inputs: Mapping[str, Any], placement: Placement | None = None) -> Explanation:
+        """The key of a module with these inputs, and what it is made of. Nothing runs."""
+        prepared = self.prepare(thing)
+        if prepared.module is None:
+            raise Invalid(f"{prepared.name} is a workflow: explain takes a module, or ask `weft why` about a step")
+        frame = self.engine.frame(prepared.module, _placed(prepared.module, placement))
+        calculation = Calculation.of(frame, self.home.binder.bind(prepared.module, inputs))
+        return Explanation(str(calculation.key), calculation.parts, prepared.warnings)
+
+    def why(self, job: str) -> str:
+        """Why a job ran, or was answered from the cache."""
+        return "\n".join(why.why(self.home.ledger, self.home.store, job))
+
+    def why_step(self, run: str, step: str) -> str:
+        """Why a step of a run ran, was answered from the cache, or did not run."""
+        for row in self.home.ledger.steps(run):
+            if row.step == step:
+                if row.job is not None:
+                    return self.why(row.job)
+                return f"{step} is {row.state}: {row.detail.get('why') or 'no reason was given'}"
+        raise NotFound(f"the run {run} has no step {step!r}")
+
+    def logs(self, job: str) -> str:
+        """What a job wrote to its streams, over all of its attempts."""
+        return logs.text(self.home.folder, self.home.ledger, job)
+
+    def withdraw(self, live: Live) -> None:
+        """Want a job no longer."""
+        self._portal.call(self.engine.withdraw([live], "user"))
+
+    def cancel(self, job: str, by: str = "user") -> None:
+        """Cancel a job or run of this home for everybody, whichever process owns it."""
+        self._portal.call(self.engine.cancel_anywhere(job, by))
+
+
+Watch = Callable[[StepEvent], None]
+
+
+async def _waited(engine: Engine, live: Live) -> Record:
+    """A job's record. A caller that stops waiting withdraws."""
+    try:
+        return await live.wait()
+    except asyncio.CancelledError:
+        await asyncio.shield(engine.withdraw([live], "its caller"))
+        raise
+
+
+async def _all_waited(engine: Engine, requests: list[Request]) -> list[Live]:
+    """The jobs of many requests, all ended. A caller that stops waiting withdraws from all."""
+    lives = await engine.submit(requests)
+    left = sum(not live.done for live in lives)
+    if not left:
+        return lives
+    everything = asyncio.get_running_loop().create_future()
+
+    def ended(_: Live) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0 and not everything.done():
+            everything.set_result(None)
+
+    for live in [each for each in lives if not each.done]:
+        live.when_done(ended)
+    try:
+        await everything
+    except asyncio.CancelledError:
+        await asyncio.shield(engine.withdraw(lives, "its caller"))
+        raise
+    return lives
+
+
+def _placed(module: Module, placement: Placement | None) -> Placement:
+    """A placement with the module's resources, where none were said."""
+    if placement is None:
+        return Placement(resources=module.resources)
+    if placement.resources == Placement().resources:
+        return Placement(placement.site, module.resources, placement.retries, placement.priority, placement.cache)
+    return placement
+
+
+def _signature_of(prepared: Prepared) -> Module:
+    """The inputs of a workflow as those of a module, so that they are bound by the same rules."""
+    return Module(prepared.name, prepared.inputs, (Output("result", Type("any")),), Command(("true",)))
+
+
+def _binding_document(binding: Binding) -> Any:
+    if isinstance(binding, Ref):
+        return {"ref": binding.document()}
+    if isinstance(binding, Literal):
+        return {"value": binding.value}
+    return {"list": [_binding_document(each) for each in binding]}
+
+
+def _binding(document: Mapping[str, Any]) -> Binding:
+    if "ref" in document:
+        return Ref.of(document["ref"])
+    if "list" in document:
+        return tuple(_binding(each) for each in document["list"])
+    return Literal(document["value"])

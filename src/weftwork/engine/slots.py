@@ -1,0 +1,90 @@
+"""This machine's CPUs, memory and GPUs, shared by every process of the home: rows of the ledger, waited for here."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from weftwork.core.placement import Resources
+from weftwork.ports import Ledger
+
+INTERVAL = 0.02
+"""Seconds between two looks while somebody waits for a slot."""
+
+
+class Slots:
+    """Takes and frees slots for one owner. Whoever waits does so in the order of asking."""
+
+    def __init__(self, ledger: Ledger, owner: str, host: str, capacity: Resources) -> None:
+        self._ledger = ledger
+        self._owner = owner
+        self._host = host
+        self.capacity = capacity
+        self._waiting: dict[str, tuple[Resources, asyncio.Future[None]]] = {}
+        self._freed: list[str] = []
+        self._task: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="weft-slots")
+
+    async def acquire(self, holder: str, resources: Resources) -> None:
+        """Come back when the holder has its slots. Raises Refused when the machine is too small for it ever."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[holder] = (resources, future)
+        self._wake()
+        try:
+            await future
+        except asyncio.CancelledError:
+            self._waiting.pop(holder, None)
+            self.release(holder)
+            raise
+
+    def release(self, holder: str) -> None:
+        """Free a holder's slots, or its place in the queue, soon."""
+        self._freed.append(holder)
+        self._wake()
+
+    async def close(self) -> None:
+        """Free what is to be freed, and stop."""
+        self._waiting.clear()
+        if self._task is not None:
+            await asyncio.wait([self._task])
+        self._thread.shutdown()
+
+    def _wake(self) -> None:
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._loop())
+
+    async def _loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting or self._freed:
+                freed, self._freed = self._freed, []
+                if freed:
+                    await loop.run_in_executor(self._thread, self._ledger.free_slots, self._owner, freed)
+                if self._waiting and not await self._take():
+                    await asyncio.sleep(INTERVAL)
+        finally:
+            self._task = None
+
+    async def _take(self) -> bool:
+        """Ask for everybody who waits; whether anybody got something."""
+        wants = [(holder, resources) for holder, (resources, _) in self._waiting.items()]
+        ask = self._ledger.take_slots
+        loop = asyncio.get_running_loop()
+        try:
+            got = await loop.run_in_executor(self._thread, ask, self._owner, self._host, self.capacity, wants)
+        except Exception as error:
+            self._fail(error)
+            return True
+        for holder in got:
+            waiting = self._waiting.pop(holder, None)
+            if waiting is None:
+                self._freed.append(holder)
+            elif not waiting[1].done():
+                waiting[1].set_result(None)
+        return bool(got)
+
+    def _fail(self, error: Exception) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for _, future in waiting.values():
+            if not future.done():
+                future.set_exception(error)

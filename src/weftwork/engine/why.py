@@ -1,0 +1,153 @@
+"""Why a job ran, or did not: answered from the records that made the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from weftwork.core import codecs
+from weftwork.core.bundle import differences
+from weftwork.core.checksum import Checksum, canonical, from_canonical, shorten
+from weftwork.core.values import Ref
+from weftwork.errors import WeftError
+from weftwork.ports import JobRow, Ledger, Store
+
+
+def why(ledger: Ledger, store: Store, job: str) -> list[str]:
+    """Lines that say why a job ran or was answered from the cache, against the earlier job most like it."""
+    row = ledger.job(job)
+    return list(_Teller(ledger, store).told(row))
+
+
+class _Teller:
+    def __init__(self, ledger: Ledger, store: Store) -> None:
+        self._ledger = ledger
+        self._store = store
+
+    def told(self, row: JobRow) -> Iterator[str]:
+        job = row.job
+        if job.cached:
+            yield from self._cached(row)
+            return
+        how = {"succeeded": "ran", "failed": "ran and failed", "cancelled": "was cancelled"}.get(
+            job.state, f"is {job.state}"
+        )
+        yield f"{row.step or job.name} {how} (job {job.id}, key {job.key.short})"
+        if not row.placement.cache:
+            yield "  it was asked to run whether or not a result is known (cache: false)"
+        yield from self._unusable(row)
+        for earlier in self._ledger.previous(job.name, job.id, None, row.step):
+            lines = list(self._compared(row, self._ledger.job(earlier)))
+            if lines:
+                yield from lines
+                return
+        yield f"  nothing to compare it with: {job.name} was never calculated here before"
+
+    def _cached(self, row: JobRow) -> Iterator[str]:
+        record = self._ledger.record_of(row.job.id)
+        yield f"{row.step or row.job.name} came from the cache (job {row.job.id}, key {row.job.key.short})"
+        if record is not None:
+            where = record.observed.get("host", "an unknown host")
+            yield f"  the same calculation gave this result on {_when(record.created)} on {where}"
+        yield "  program, environment, inputs and outputs are the same: equal calculations have equal keys"
+
+    def _unusable(self, row: JobRow) -> Iterator[str]:
+        """Results of the very same calculation that could not be used."""
+        record = self._ledger.record_of(row.job.id)
+        if record is not None and not record.reusable:
+            names = ", ".join(str(each) for each in record.observed.get("outside") or ())
+            yield f"  its result is not reused: while it ran it used what is not in its key: {names}"
+            yield "    pass these as inputs (weft.File), or declare them with uses="
+
+    def _compared(self, row: JobRow, earlier: JobRow) -> Iterator[str]:
+        before, after = self._document(earlier.job.key), self._document(row.job.key)
+        if before is None or after is None:
+            return
+        when = "" if earlier.job.queued is None else f" of {_when(earlier.job.queued)}"
+        if earlier.job.key == row.job.key:
+            yield f"  the same calculation was tried before: job {earlier.job.id}{when} has {earlier.job.state}"
+            failure = earlier.job.failure()
+            if failure is not None:
+                yield f"    {failure}"
+            return
+        yield f"  compared with job {earlier.job.id}{when}:"
+        yield from self._program(before, after)
+        yield from _mapping("environment", before["environment"], after["environment"])
+        yield from self._inputs(before["inputs"], after["inputs"])
+        if before["outputs"] != after["outputs"]:
+            yield from _mapping("output", before["outputs"], after["outputs"])
+
+    def _document(self, key: Checksum) -> dict[str, Any] | None:
+        data = self._ledger.calculation(key)
+        return None if data is None else from_canonical(data)
+
+    def _program(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+        if before["program"] == after["program"]:
+            return
+        old, new = self._bundle(before), self._bundle(after)
+        if old is None or new is None:
+            yield from _mapping("program", before["program"], after["program"])
+            return
+        for change in differences(old, new):
+            yield f"  {change}"
+
+    def _bundle(self, document: Mapping[str, Any]) -> dict[str, Any] | None:
+        if document["program"].get("kind") != "function":
+            return None
+        try:
+            module = from_canonical(self._store.get(Checksum(document["module"])))
+            bundle: dict[str, Any] = from_canonical(self._store.get(Checksum(module["program"]["bundle"])))
+        except WeftError:
+            return None
+        return bundle
+
+    def _inputs(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+        for name in sorted({*before, *after}):
+            old, new = before.get(name), after.get(name)
+            if old == new:
+                continue
+            if old is None or new is None:
+                yield f"  input {name}: {'was given' if new is None else 'is new'}: {self._shown(old or new)}"
+            elif old["checksum"] == new["checksum"]:
+                yield f"  input {name}: {_type(old)} → {_type(new)}"
+            else:
+                yield f"  input {name}: {self._shown(old)} → {self._shown(new)}"
+
+    def _shown(self, document: Mapping[str, Any] | None) -> str:
+        """A value for people: itself where it is short, else its type, size and checksum."""
+        assert document is not None
+        ref = Ref.of(document)
+        if ref.type.inline and ref.size <= 200:
+            try:
+                return shorten(codecs.decode_bytes(ref.type, self._store.get(ref.checksum)), 100)
+            except WeftError:
+                pass
+        return f"{ref.type} {ref.checksum.short} ({ref.size:,} bytes)"
+
+
+def _type(document: Mapping[str, Any]) -> str:
+    return str(document["type"])
+
+
+def _mapping(what: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """The entries in which two objects differ, one line each, going one level down."""
+    for name in sorted({*before, *after}):
+        old, new = before.get(name), after.get(name)
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _mapping(f"{what} {name}", old, new)
+        else:
+            yield f"  {what} {name}: {_plain(old)} → {_plain(new)}"
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    text = value if isinstance(value, str) else canonical(value).decode("utf-8")
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
+def _when(time: float) -> str:
+    return datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M:%S")

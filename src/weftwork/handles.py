@@ -1,0 +1,187 @@
+"""What a submission answers: a job or a run, to be waited for, watched, cancelled and asked why."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from weftwork.core.job import Event
+from weftwork.core.values import Ref
+from weftwork.errors import WeftError
+
+if TYPE_CHECKING:
+    from weftwork.embedded import Embedded
+    from weftwork.engine.driver import StepEvent
+    from weftwork.engine.jobs import Live
+
+
+class Outputs(Mapping[str, Any]):
+    """Several outputs by name: ``outputs.mass`` or ``outputs["mass"]``."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["_values"][name]
+        except KeyError:
+            raise AttributeError(
+                f"there is no output {name!r}; the outputs are {', '.join(self.__dict__['_values'])}"
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Outputs({', '.join(f'{name}={value!r}' for name, value in self._values.items())})"
+
+
+def shaped(values: Mapping[str, Any]) -> Any:
+    """What a caller gets: the one output ``result`` itself, else all outputs by name."""
+    return values["result"] if set(values) == {"result"} else Outputs(values)
+
+
+class Handle:
+    """A job or a run that was submitted: what the two have in common."""
+
+    id: str
+    name: str
+
+    def __init__(self, session: Embedded, future: concurrent.futures.Future[Any], decode: Callable[[Any], Any]) -> None:
+        self._session = session
+        self._future = future
+        self._decode = decode
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the end, and return the outputs: the value of ``result``, or all by name.
+
+        Raises what it ended with, :class:`~weftwork.errors.CalculationFailed` first of all; ``TimeoutError`` after
+        ``timeout`` seconds, and it goes on.
+        """
+        try:
+            ended = self._future.result(timeout)
+        except concurrent.futures.TimeoutError:
+            raise TimeoutError(f"{self.name} ({self.id}) has not ended after {timeout} s; it goes on") from None
+        return self._decode(ended)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end, however it is; whether it has come within ``timeout`` seconds."""
+        done, _ = concurrent.futures.wait([self._future], timeout)
+        return bool(done)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Wait for the end, and return what it ended with, or ``None`` when it succeeded."""
+        return self._future.exception(timeout)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        ended = yield from asyncio.wrap_future(self._future).__await__()
+        return self._decode(ended)
+
+    def cancel(self) -> None:
+        """Withdraw it. Its job is cancelled, unless somebody else waits for the same calculation."""
+        raise NotImplementedError
+
+    @property
+    def status(self) -> str:
+        """``queued``, ``running``, ``succeeded``, ``failed`` or ``cancelled``."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__.lower()} {self.name} {self.id}: {self.status}>"
+
+
+class Job(Handle):
+    """The getting of one calculation's result."""
+
+    def __init__(
+        self, session: Embedded, live: Live, future: concurrent.futures.Future[Any], decode: Callable[[Any], Any]
+    ) -> None:
+        super().__init__(session, future, decode)
+        self._live = live
+        self.id = live.id
+        self.key = str(live.key)
+        self.name = live.request.calculation.frame.name
+
+    @property
+    def status(self) -> str:
+        if self._live.done:
+            return self._session.home.ledger.job(self.id).job.state if self._live.error else "succeeded"
+        return self._session.home.ledger.job(self.id).job.state
+
+    @property
+    def cached(self) -> bool:
+        """Whether the result was known before."""
+        return self._live.cached
+
+    def events(self) -> list[Event]:
+        """What has happened to it so far, in order."""
+        return [event for _, event in self._session.home.ledger.events(self.id)]
+
+    def outputs(self) -> dict[str, Ref]:
+        """The outputs by name as references, which may be inputs of other submissions. Waits for the end."""
+        return dict(self._future.result().outputs)
+
+    def why(self) -> str:
+        """Why it ran, or was answered from the cache."""
+        return self._session.why(self.id)
+
+    def logs(self) -> str:
+        """What it wrote to its streams, with its ``logging`` records and warnings."""
+        return self._session.logs(self.id)
+
+    def cancel(self) -> None:
+        self._session.withdraw(self._live)
+
+
+class Run(Handle):
+    """One evaluation of a workflow."""
+
+    def __init__(
+        self,
+        session: Embedded,
+        run: str,
+        name: str,
+        future: concurrent.futures.Future[Any],
+        decode: Callable[[Any], Any],
+        cancel: Callable[[str], None],
+        seen: list[StepEvent],
+    ) -> None:
+        super().__init__(session, future, decode)
+        self.id = run
+        self.name = name
+        self._cancel = cancel
+        self._seen = seen
+
+    @property
+    def status(self) -> str:
+        return self._session.home.ledger.run(self.id).state
+
+    def events(self) -> list[StepEvent]:
+        """What has happened to its steps so far, in order."""
+        return list(self._seen)
+
+    def outcome(self) -> Any:
+        """How each step ended, and why: waits for the end of the run, and does not raise for its failures."""
+        return self._future.result()
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        try:
+            self.result(timeout)
+        except WeftError as error:
+            return error
+        return None
+
+    def why(self, step: str) -> str:
+        """Why a step ran, was answered from the cache, or did not run at all."""
+        return self._session.why_step(self.id, step)
+
+    def cancel(self) -> None:
+        self._cancel("user")

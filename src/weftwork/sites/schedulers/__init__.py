@@ -1,0 +1,1 @@
+"""How a process starts at a place: one small file each."""

@@ -1,0 +1,99 @@
+"""This machine: calls go to warm workers, commands to the resident supervisor; both hold the machine's slots."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from weftwork.core.placement import Resources
+from weftwork.errors import Lost, NotFound, Refused, Unavailable
+from weftwork.node import claim
+from weftwork.node.outcome import read_outcome
+from weftwork.node.supervised import Supervised
+from weftwork.ports import Call, Process, Report, Store, Task
+from weftwork.sites.schedulers.workers import Workers
+
+
+class Slots(Protocol):
+    """The machine's CPUs, memory and GPUs, shared with other processes."""
+
+    capacity: Resources
+
+    def acquire(self, holder: str, resources: Resources) -> Awaitable[None]: ...
+
+    def release(self, holder: str) -> None: ...
+
+    def close(self) -> Awaitable[None]: ...
+
+
+class Local:
+    """The scheduler of this machine. See :class:`weftwork.ports.Scheduler` for what it guarantees."""
+
+    takes = frozenset({"call", "process"})
+
+    def __init__(self, home: Path, store: Store, slots: Slots) -> None:
+        self._jobs = home / "jobs"
+        self._slots = slots
+        self._supervised = Supervised(str(home))
+        self._workers = Workers(home / "workers", store, slots)
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    def capacity(self) -> Resources:
+        return self._slots.capacity
+
+    async def run(self, tasks: Sequence[Task], report: Callable[[Report], None]) -> None:
+        calls = [task for task in tasks if isinstance(task, Call)]
+        processes = [task for task in tasks if isinstance(task, Process)]
+        async with asyncio.TaskGroup() as group:
+            if calls:
+                group.create_task(self._workers.run(calls, report))
+            for process in processes:
+                group.create_task(self._run(process, report))
+
+    async def _run(self, process: Process, report: Callable[[Report], None]) -> None:
+        """One job folder, from waiting for its slots to its end."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._running[process.name] = task
+        try:
+            await self._slots.acquire(process.name, process.resources)
+            await self._supervised.run(str(process.folder), lambda _: report(_started(process)))
+        except Lost as error:
+            report(Report(process.name, "lost", detail=str(error)))
+        except (Unavailable, Refused, NotFound) as error:
+            report(Report(process.name, "unavailable", detail=str(error)))
+        except asyncio.CancelledError:
+            await self._supervised.cancel(str(process.folder), "its engine")
+            raise
+        else:
+            report(Report(process.name, "ended"))
+        finally:
+            del self._running[process.name]
+            self._slots.release(process.name)
+
+    async def find(self, names: Sequence[str]) -> set[str]:
+        """Those whose folder is being worked on, or has its outcome."""
+        return await asyncio.to_thread(self._find, names)
+
+    def _find(self, names: Sequence[str]) -> set[str]:
+        folders = {name: str(self._jobs / name) for name in names}
+        return {name for name, folder in folders.items() if read_outcome(folder) is not None or claim.is_alive(folder)}
+
+    async def cancel(self, names: Sequence[str]) -> None:
+        """End the tasks: calls with their worker, commands by SIGTERM and, after their grace, SIGKILL."""
+        await self._workers.cancel(names)
+        for name in names:
+            folder = self._jobs / name
+            if name in self._running or folder.exists():
+                await self._supervised.cancel(str(folder), "user")
+
+    async def close(self) -> None:
+        await self._workers.close()
+        await self._supervised.close()
+        await self._slots.close()
+
+
+def _started(process: Process) -> Report:
+    return Report(process.name, "started", detail=str(process.folder))
