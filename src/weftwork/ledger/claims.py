@@ -6,29 +6,35 @@ written. The schema says it once more: an index admits one live job and one answ
 
 from __future__ import annotations
 
-import base64
 import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from weftwork.core.checksum import Checksum, canonical
 from weftwork.core.job import Event, Job, fold
 from weftwork.ledger import documents
-from weftwork.ledger.database import Transaction, chunks, gather, insert, marks, next_id, values
+from weftwork.ledger.database import Row, Transaction, chunks, gather, insert, marks, next_id, values
 from weftwork.ledger.owners import Living
 from weftwork.ports import Claim, Claimed
 
-JOB_COLUMNS = "job (id, name, calculation, request, step, private, live, wanted, owner, epoch, state, record, events)"
+_COLUMNS = "id, name, calculation, request, step"
+_CELLS = "column1, column2, column3, column4, column5"
+
+_ANY_KEY = Checksum("0" * 64)
+
+_DIGITS = "234567abcdefghijklmnopqrstuvwxyz"
+"""In the order of their characters, so that names sort as their numbers do."""
+
+_PAIRS = [one + other for one in _DIGITS for other in _DIGITS]
 
 
-@dataclass(slots=True)
-class Known:
+class Known(NamedTuple):
     """What the ledger knows of a key: its calculation's row, the record that answers it, its live job."""
 
+    key: str
     calculation: int
     record: int = 0
     body: Any = None
@@ -38,19 +44,8 @@ class Known:
     epoch: int = 0
 
 
-@dataclass(slots=True)
-class Batch:
-    """Rows to be written for one call of claim."""
-
-    calculations: list[tuple[Any, ...]] = field(default_factory=list)
-    jobs: list[tuple[Any, ...]] = field(default_factory=list)
-    waiters: set[tuple[int, int]] = field(default_factory=set)
-    wanted: set[int] = field(default_factory=set)
-    taken: dict[int, int] = field(default_factory=dict)
-
-
-def known(tx: Transaction, keys: Sequence[Checksum]) -> dict[str, Known]:
-    """What is known of keys, those of which nothing is left out."""
+def known(tx: Transaction, prefixes: Sequence[int]) -> dict[str, Known]:
+    """What is known of the keys that begin so."""
     rows = gather(
         tx,
         "'[\"' || c.key || '\",' || c.id || ',' || coalesce(r.id, 0) || ',' || coalesce(r.body, 'null') || ',' || "
@@ -58,93 +53,111 @@ def known(tx: Transaction, keys: Sequence[Checksum]) -> dict[str, Known]:
         "coalesce(j.epoch, 0) || ']'",
         "FROM calculation c LEFT JOIN record r ON r.calculation = c.id AND r.rank = 'answer' "
         "LEFT JOIN job j ON j.calculation = c.id AND j.private = 0 AND j.live = 1 WHERE c.prefix IN ({})",
-        [documents.prefix(key) for key in keys],
+        prefixes,
     )
-    # Keys that share their first 8 bytes with a wanted one come too, and are never asked for.
-    return {row[0]: Known(*row[1:]) for row in rows}
+    # Other keys with the same first 8 bytes come too, and are never asked for.
+    return {row[0]: Known._make(row) for row in rows}
 
 
 class Claiming:
-    """One call of ``claim``."""
+    """One call of ``claim``: what is to be written gathers while each claim is answered, and is written at the end."""
 
     def __init__(self, tx: Transaction, owner: int, owner_name: str, living: Living, shared: Shared) -> None:
-        self.tx = tx
-        self.owner = owner
-        self.owner_name = owner_name
-        self.living = living
-        self.shared = shared
-        self.now = time.time()
-        self.batch = Batch()
-        self.queued = documents.event_text(Event("queued", self.now))
-        cached = documents.event_text(Event("succeeded", self.now, {"cached": True}))
-        self.answered = f"{self.queued},{cached}"
+        self._tx = tx
+        self._owner = owner
+        self._owner_name = owner_name
+        self._living = living
+        self._shared = shared
+        self._now = time.time()
+        self._calculations: list[Row] = []
+        self._queued: list[Row] = []
+        self._answered: list[Row] = []
+        self._waiters: set[tuple[int, int]] = set()
+        self._wanted: set[int] = set()
+        self._taken: dict[int, int] = {}
+        self._next = 0
 
     def run(self, claims: Sequence[Claim]) -> list[Claimed]:
-        found = known(self.tx, [claim.calculation.key for claim in claims])
+        prefixes = [documents.prefix(claim.calculation.key) for claim in claims]
+        found = known(self._tx, prefixes)
+        shared = self._shared.of(self._tx, claims)
         names = new_names(len(claims))
-        frames = self.shared.frames(self.tx, claims)
-        requests = self.shared.requests(self.tx, claims)
-        calculation = next_id(self.tx, "calculation")
-        job = next_id(self.tx, "job")
+        calculation = next_id(self._tx, "calculation")
+        self._next = next_id(self._tx, "job")
         answers = []
-        for claim, name, frame, request in zip(claims, names, frames, requests, strict=True):
-            row = found.get(claim.calculation.key)
+        for claim, prefix, (frame, request), name in zip(claims, prefixes, shared, names, strict=True):
+            key = claim.calculation.key
+            row = found.get(key)
             if row is None:
-                row = found[claim.calculation.key] = Known(calculation)
                 inputs = documents.inputs_text(claim.calculation.inputs)
-                self.batch.calculations.append(
-                    (calculation, documents.prefix(claim.calculation.key), claim.calculation.key, frame, inputs)
-                )
+                self._calculations.append((calculation, prefix, key, frame, inputs))
+                row = Known(key, calculation)
                 calculation += 1
-            before = len(self.batch.jobs)
-            answers.append(self._answer(claim, row, job, name, request))
-            job += len(self.batch.jobs) - before
+            answer, found[key] = self._answer(claim, row, request, name)
+            answers.append(answer)
         self._write()
         return answers
 
-    def _answer(self, claim: Claim, row: Known, job: int, name: str, request: int) -> Claimed:
-        if not claim.placement.cache:
-            self.batch.jobs.append(self._new(claim, row, job, name, request, private=job))
-            return Claimed("mine", name, 1)
-        if row.record:
-            at = (job, name, row.calculation, request, claim.step, 0)
-            self.batch.jobs.append((*at, 0, 0, self.owner, 0, "succeeded", row.record, self.answered))
-            return Claimed("hit", name, record=documents.record_of(claim.calculation.key, row.body))
-        if row.job and row.owner != self.owner and not self.living(row.owner):
-            row.owner, row.epoch = self.owner, row.epoch + 1
-            self.batch.taken[row.job] = row.epoch
-            return Claimed("mine", row.name, row.epoch, attempts(self.tx, claim.calculation.key, row.job))
-        if row.job:
-            if row.owner == self.owner:
-                self.batch.wanted.add(row.job)
-            else:
-                self.batch.waiters.add((row.job, self.owner))
-            return Claimed("waiting", row.name, row.epoch)
-        row.job, row.name, row.owner, row.epoch = job, name, self.owner, 1
-        self.batch.jobs.append(self._new(claim, row, job, name, request, private=0))
-        return Claimed("mine", name, 1)
+    def _answer(self, claim: Claim, row: Known, request: int, name: str) -> tuple[Claimed, Known]:
+        """The answer to a claim, and what is known of its key from now on; ``name`` is for the job if one is made."""
+        cache = claim.placement.cache
+        if row.job and cache and not row.record:
+            return self._share(row)
+        job = self._next
+        self._next += 1
+        if row.record and cache:
+            self._answered.append((job, name, row.calculation, request, claim.step, row.record))
+            return Claimed("hit", name, 0, 0, documents.record_of(claim.calculation.key, row.body)), row
+        self._queued.append((job, name, row.calculation, request, claim.step, 0 if cache else job))
+        if cache:
+            row = Known(row.key, row.calculation, 0, None, job, name, self._owner, 1)
+        return Claimed("mine", name, 1), row
 
-    def _new(self, claim: Claim, row: Known, job: int, name: str, request: int, *, private: int) -> tuple[Any, ...]:
-        at = (job, name, row.calculation, request, claim.step, private)
-        return (*at, 1, 1, self.owner, 1, "queued", None, self.queued)
+    def _share(self, row: Known) -> tuple[Claimed, Known]:
+        """The live job of the key: waited for, or taken from an owner who is dead."""
+        if row.owner == self._owner:
+            self._wanted.add(row.job)
+        elif self._living(row.owner):
+            self._waiters.add((row.job, self._owner))
+        else:
+            row = row._replace(owner=self._owner, epoch=row.epoch + 1)
+            self._taken[row.job] = row.epoch
+            return Claimed("mine", row.name, row.epoch, attempts(self._tx, row.job)), row
+        return Claimed("waiting", row.name, row.epoch), row
 
     def _write(self) -> None:
-        insert(self.tx, "calculation (id, prefix, key, frame, inputs)", self.batch.calculations)
-        insert(self.tx, JOB_COLUMNS, self.batch.jobs)
-        insert(self.tx, "waiter (job, owner)", sorted(self.batch.waiters), "ON CONFLICT DO NOTHING")
-        for chunk in chunks(sorted(self.batch.wanted)):
-            self.tx.run(f"UPDATE job SET wanted = 1 WHERE wanted = 0 AND id IN ({marks(len(chunk))})", chunk)
-        if self.batch.taken:
-            take_over(self.tx, self.owner, self.owner_name, self.batch.taken)
+        tx = self._tx
+        queued = documents.event_text(Event("queued", self._now))
+        cached = documents.event_text(Event("succeeded", self._now, {"cached": True}))
+        insert(tx, "calculation (id, prefix, key, frame, inputs)", self._calculations)
+        for chunk in chunks(self._queued):
+            text, parameters = values(chunk)
+            tx.run(
+                f"INSERT INTO job ({_COLUMNS}, private, live, wanted, owner, epoch, state, events) "
+                f"SELECT {_CELLS}, column6, 1, 1, ?, 1, 'queued', ? FROM (VALUES {text}) AS v",
+                [self._owner, queued, *parameters],
+            )
+        for chunk in chunks(self._answered):
+            text, parameters = values(chunk)
+            tx.run(
+                f"INSERT INTO job ({_COLUMNS}, record, private, live, wanted, owner, epoch, state, events) "
+                f"SELECT {_CELLS}, column6, 0, 0, 0, ?, 0, 'succeeded', ? FROM (VALUES {text}) AS v",
+                [self._owner, f"{queued},{cached}", *parameters],
+            )
+        insert(tx, "waiter (job, owner)", sorted(self._waiters), "ON CONFLICT DO NOTHING")
+        for numbers in chunks(sorted(self._wanted)):
+            tx.run(f"UPDATE job SET wanted = 1 WHERE wanted = 0 AND id IN ({marks(len(numbers))})", numbers)
+        if self._taken:
+            take_over(tx, self._owner, self._owner_name, self._taken)
             # Whoever asked for its cancelling spoke to the dead owner; this one has just asked for the result.
-            for chunk in chunks(sorted(self.batch.taken)):
-                self.tx.run(f"UPDATE job SET cancel = NULL WHERE id IN ({marks(len(chunk))})", chunk)
+            for numbers in chunks(sorted(self._taken)):
+                tx.run(f"UPDATE job SET cancel = NULL WHERE id IN ({marks(len(numbers))})", numbers)
 
 
-def attempts(tx: Transaction, key: Checksum, job: int) -> int:
+def attempts(tx: Transaction, job: int) -> int:
     """How many attempts at a job there have been."""
     events = tx.one("SELECT events FROM job WHERE id = ?", (job,))[0]
-    return fold(Job("", key, ""), documents.events_of(events)).attempt
+    return fold(Job("", _ANY_KEY, ""), documents.events_of(events)).attempt
 
 
 def take_over(tx: Transaction, owner: int, owner_name: str, epochs: Mapping[int, int]) -> None:
@@ -168,9 +181,19 @@ def take_over(tx: Transaction, owner: int, owner_name: str, epochs: Mapping[int,
 
 
 def new_names(count: int) -> list[str]:
-    """Ids of jobs: ``j`` and 60 random bits in base 32, unique in the world."""
-    text = base64.b32encode(os.urandom((count + 1) // 2 * 15)).decode("ascii").lower()
-    return [f"j{text[at : at + 12]}" for at in range(0, count * 12, 12)]
+    """Ids of jobs: ``j`` and 60 bits in base 32, unique in the world by a random beginning.
+
+    Those of one call follow each other, so that they lie side by side in the index: scattered ones would have each
+    commit write a page for every job.
+    """
+    first = int.from_bytes(os.urandom(8), "big") >> 5
+    names: list[str] = []
+    while len(names) < count:
+        number = (first + len(names)) % (1 << 60)
+        head = "j" + "".join(_DIGITS[number >> shift & 31] for shift in range(55, 5, -5))
+        low = number & 1023
+        names += [head + low_digits for low_digits in _PAIRS[low : low + count - len(names)]]
+    return names
 
 
 class Shared:
@@ -184,37 +207,39 @@ class Shared:
         self._fresh: list[Any] = []
         self._using = threading.Lock()
 
-    def frames(self, tx: Transaction, claims: Sequence[Claim]) -> list[int]:
-        if len(self._frames) > self.LIMIT:
+    def of(self, tx: Transaction, claims: Sequence[Claim]) -> list[tuple[int, int]]:
+        """The frame and request of each claim."""
+        if len(self._frames) + len(self._requests) > self.LIMIT:
             self._frames.clear()
+            self._requests.clear()
+        # By identity: claims of one call mostly share these objects, and hashing them would cost more than the row.
+        here: dict[tuple[int, int, str | None], tuple[int, int]] = {}
         numbers = []
         for claim in claims:
-            frame = claim.calculation.frame
-            known = self._frames.get(id(frame))
+            at = (id(claim.calculation.frame), id(claim.placement), claim.run)
+            known = here.get(at)
             if known is None:
-                # The frame is kept beside its number, so that its identity is not given to another.
-                known = self._frames[id(frame)] = (frame, _frame(tx, documents.frame_text(frame)))
-                self._fresh.append(id(frame))
-            numbers.append(known[1])
+                known = here[at] = (self._frame(tx, claim), self._request(tx, claim))
+            numbers.append(known)
         return numbers
 
-    def requests(self, tx: Transaction, claims: Sequence[Claim]) -> list[int]:
-        if len(self._requests) > self.LIMIT:
-            self._requests.clear()
-        placements: dict[int, str] = {}
-        numbers = []
-        for claim in claims:
-            placement = placements.get(id(claim.placement))
-            if placement is None:
-                text = canonical(claim.placement.document()).decode("utf-8")
-                placement = placements[id(claim.placement)] = text
-            asked = (claim.calculation.frame.name, claim.run or "", placement)
-            number = self._requests.get(asked)
-            if number is None:
-                number = self._requests[asked] = _request(tx, asked)
-                self._fresh.append(asked)
-            numbers.append(number)
-        return numbers
+    def _frame(self, tx: Transaction, claim: Claim) -> int:
+        frame = claim.calculation.frame
+        known = self._frames.get(id(frame))
+        if known is None:
+            # The frame is kept beside its number, so that its identity is not given to another.
+            known = self._frames[id(frame)] = (frame, _frame(tx, documents.frame_text(frame)))
+            self._fresh.append(id(frame))
+        return known[1]
+
+    def _request(self, tx: Transaction, claim: Claim) -> int:
+        placement = canonical(claim.placement.document()).decode("utf-8")
+        asked = (claim.calculation.frame.name, claim.run or "", placement)
+        number = self._requests.get(asked)
+        if number is None:
+            number = self._requests[asked] = _request(tx, asked)
+            self._fresh.append(asked)
+        return number
 
     @contextmanager
     def settled(self) -> Iterator[None]:

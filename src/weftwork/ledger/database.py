@@ -25,7 +25,9 @@ class Transaction(Protocol):
     clock: str
     """An SQL expression: seconds since 1970 by the database's clock."""
 
-    def run(self, sql: str, parameters: Row = ()) -> None: ...
+    def run(self, sql: str, parameters: Row = ()) -> int:
+        """How many rows it changed."""
+        ...
 
     def one(self, sql: str, parameters: Row = ()) -> Any:
         """The first row, or ``None``."""

@@ -120,9 +120,12 @@ def same_outputs(one: Record, other: Record) -> bool:
     )
 
 
+# An error's details may hold what JSON cannot say: its text is better than losing the event.
+_encode = json.JSONEncoder(default=str).encode
+
+
 def event_text(event: Event) -> str:
-    # An error's details may hold what JSON cannot say: its text is better than losing the event.
-    data = json.dumps(dict(event.data), default=str) if event.data else "{}"
+    data = _encode(dict(event.data)) if event.data else "{}"
     return f'["{event.kind}",{float(event.time)!r},{data}]'
 
 

@@ -55,8 +55,8 @@ class _Transaction:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def run(self, sql: str, parameters: Row = ()) -> None:
-        self._connection.execute(sql, parameters)
+    def run(self, sql: str, parameters: Row = ()) -> int:
+        return self._connection.execute(sql, parameters).rowcount
 
     def one(self, sql: str, parameters: Row = ()) -> Any:
         return self._connection.execute(sql, parameters).fetchone()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from weftwork.core.checksum import Checksum
 from weftwork.errors import NotFound
 from weftwork.ledger import claims, views
 from weftwork.ledger.database import Transaction, chunks, gather, marks
@@ -38,8 +37,8 @@ def take_over(tx: Transaction, owner: int, owner_name: str, names: Sequence[str]
     taken = {}
     epochs = {}
     for name in orphans(tx, owner, names, living):
-        job, _, _, epoch, key = rows[name]
-        taken[name] = Claimed("mine", name, epoch + 1, claims.attempts(tx, Checksum(key), job))
+        job, _, _, epoch, _ = rows[name]
+        taken[name] = Claimed("mine", name, epoch + 1, claims.attempts(tx, job))
         epochs[job] = epoch + 1
     claims.take_over(tx, owner, owner_name, epochs)
     return taken
