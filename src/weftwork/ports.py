@@ -86,7 +86,8 @@ class Claim:
 class Claimed:
     """The answer to a :class:`Claim`.
 
-    ``hit``: ``record`` answers it (``job`` is an ended job made for it). ``waiting``: another live owner has ``job``.
+    ``hit``: ``record`` answers it (``job`` is an ended job made for it). ``waiting``: a live owner has ``job``, perhaps
+    the caller itself by an earlier claim.
     ``mine``: this owner has the lease on ``job`` in this ``epoch``; ``attempt`` above 0 says that an earlier owner
     died while it was trying, and its last attempt may still be found.
     """
@@ -179,26 +180,31 @@ class Ledger(Protocol):
     def claim(self, owner: str, claims: Sequence[Claim]) -> list[Claimed]:
         """For each claim, in order: a usable record, else the live job of that key, else a new job of this owner.
 
-        The caller is entered as a waiter of the job in every case but a hit. ``placement.cache`` false: always a new job.
+        The caller is entered as a waiter of the job in every case but a hit. ``placement.cache`` false: always a new job,
+        which is this owner's alone. The second claim of a key in one call finds what the first one made. A job that is
+        taken over from a dead owner by a claim is no longer asked to be cancelled.
         """
         ...
 
     def follow(self, owner: str, jobs: Sequence[str]) -> dict[str, Claimed | JobRow]:
         """How jobs that others own stand: still ``waiting``, ended (the row; its record by :meth:`record_of`), or
-        ``mine``, when the owner was found dead and this one took over."""
+        ``mine``, when the owner was found dead and this one took over. Raises NotFound for a job that there is not."""
         ...
 
     def append(self, owner: str, events: Sequence[tuple[str, int, Event]]) -> set[str]:
-        """Events ``(job, epoch, event)``; the jobs whose epoch still holds."""
+        """Events ``(job, epoch, event)``; the jobs whose epoch still holds. Raises Invalid for an event that ends a job."""
         ...
 
     def end(self, owner: str, endings: Sequence[Ending]) -> dict[str, Record | None]:
         """End jobs with their records, and free their slots. The record that now answers the key comes back: the first
-        one stays the answer, a different later one is kept as a conflict. Jobs with a stale epoch are left out."""
+        one stays the answer, a different later one is kept as a conflict. A job with ``placement.cache`` false is answered
+        with its own record, which answers nobody else. Jobs with a stale epoch are left out. Raises Invalid for a job that
+        succeeded without a record, or has one and did not."""
         ...
 
-    def withdraw(self, owner: str, jobs: Sequence[str]) -> set[str]:
-        """This owner no longer waits; those jobs for which nobody waits any more come back."""
+    def withdraw(self, owner: str, jobs: Sequence[str], cancel: str | None = None) -> set[str]:
+        """This owner no longer waits; those live jobs for which no living process waits any more come back. With
+        ``cancel`` they are asked to end in the same transaction, so that nobody can begin to wait in between."""
         ...
 
     def request_cancel(self, jobs: Sequence[str], by: str) -> None:
@@ -216,11 +222,14 @@ class Ledger(Protocol):
     def take_slots(
         self, owner: str, host: str, capacity: Resources, wants: Sequence[tuple[str, Resources]]
     ) -> set[str]:
-        """Take local CPUs, memory and GPUs for the named holders, first come first served; those that got theirs. What
-        dead owners held is free."""
+        """Take local CPUs, memory and GPUs for the named holders, first come first served; those that got theirs. The
+        others queue, and get theirs at a later call. What dead owners held is free. Raises Refused, and queues nothing,
+        for a want that is larger than the capacity."""
         ...
 
-    def free_slots(self, owner: str, holders: Sequence[str]) -> None: ...
+    def free_slots(self, owner: str, holders: Sequence[str]) -> None:
+        """Give back, or leave the queue. The end of a job frees the slots of the holder of its name by itself."""
+        ...
 
     def records(self, keys: Sequence[Checksum]) -> dict[Checksum, Record]:
         """Usable records by key. Never blocked by writers."""
@@ -251,13 +260,18 @@ class Ledger(Protocol):
         """The events of a job, numbered from 1 without gaps, those after a number."""
         ...
 
-    def start_run(self, owner: str, run: RunRow) -> None: ...
-
-    def take_run(self, owner: str, run: str) -> RunRow:
-        """Go on with a run whose owner is dead or which was left. Raises Conflict while another live process has it."""
+    def start_run(self, owner: str, run: RunRow) -> None:
+        """Raises Conflict where there is a run of that id."""
         ...
 
-    def set_steps(self, owner: str, steps: Sequence[StepRow]) -> None: ...
+    def take_run(self, owner: str, run: str) -> RunRow:
+        """Go on with a run whose owner is dead or which was left. Raises Conflict while another live process has it, and
+        when it has ended."""
+        ...
+
+    def set_steps(self, owner: str, steps: Sequence[StepRow]) -> None:
+        """Write steps as they stand now. Raises Conflict for a run that another process took over; so does ``end_run``."""
+        ...
 
     def end_run(self, owner: str, run: str, state: str, outcome: Mapping[str, Any], time: float) -> None: ...
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from weftwork.errors import Conflict
+from weftwork.errors import Conflict, NotFound
 from weftwork.ledger.database import Database, Transaction, next_id
 from weftwork.ports import Owner
 
@@ -26,9 +26,15 @@ Alive = Callable[[Owner], bool | None]
 
 def this() -> Owner:
     """This process, with an id of its own each time."""
-    pid = os.getpid()
+    return of_process(os.getpid())
+
+
+def of_process(pid: int) -> Owner:
+    """A process of this host. Raises :class:`~weftwork.errors.NotFound` where there is none of that pid."""
     started = _started(pid)
-    return Owner(f"o{secrets.token_hex(8)}", host(), boot(), pid, 0.0 if started is None else started)
+    if started is None:
+        raise NotFound(f"there is no process {pid} on this host")
+    return Owner(f"o{secrets.token_hex(8)}", host(), boot(), pid, started)
 
 
 @lru_cache(maxsize=1)
