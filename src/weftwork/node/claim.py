@@ -30,6 +30,7 @@ class Claim:
     host: str
     runner: tuple[int, str | None]
     command: tuple[int, str | None] | None
+    lost: bool = False
 
 
 def claim(folder: str) -> int:
@@ -53,6 +54,12 @@ def note_started(descriptor: int, pid: int, started: str | None) -> None:
     _line(descriptor, {"command": [pid, started]})
 
 
+def note_lost(descriptor: int) -> None:
+    """Write down that the runner is through and leaves no outcome."""
+    with contextlib.suppress(OSError):
+        _line(descriptor, {"lost": True})
+
+
 def read_claim(folder: str) -> Claim | None:
     """The claim of a folder, or ``None`` when nobody has it."""
     try:
@@ -65,13 +72,14 @@ def read_claim(folder: str) -> Claim | None:
         with contextlib.suppress(ValueError):
             document.update(json.loads(line))
     command = document.get("command")
-    return Claim(document["host"], tuple(document["runner"]), None if command is None else tuple(command))
+    program = None if command is None else tuple(command)
+    return Claim(document["host"], tuple(document["runner"]), program, document.get("lost", False))
 
 
 def is_alive(folder: str) -> bool:
     """Whether a runner on this host is at work on the folder: it was claimed, has no outcome, and its runner lives."""
     held = read_claim(folder)
-    if held is None or held.host != socket.gethostname() or read_outcome(folder) is not None:
+    if held is None or held.lost or held.host != socket.gethostname() or read_outcome(folder) is not None:
         return False
     return processes.is_running(*held.runner)
 
@@ -86,7 +94,7 @@ def cleanup(folder: str, patience: float = 10.0) -> bool:
     held = read_claim(folder)
     if held is None or held.host != socket.gethostname():
         return held is None
-    if held.runner[0] != os.getpid() and processes.is_running(*held.runner):
+    if not held.lost and held.runner[0] != os.getpid() and processes.is_running(*held.runner):
         raise Conflict(f"{folder} is being run by process {held.runner[0]}: cancel it there", folder=folder)
     deadline = time.monotonic() + patience
     while rest := _remains(folder, held):

@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import os
 from dataclasses import dataclass, field
@@ -199,10 +200,16 @@ def write_atomically(path: str, document: Any) -> None:
     """Write a JSON document by way of a second name. No fsync: after a power loss a job without outcome is run again."""
     data = json.dumps(document, ensure_ascii=True, separators=(",", ":")).encode("ascii")
     temporary = path + ".new"
-    with open(temporary, "wb", buffering=0) as file:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    # O_EXCL: never through a link that a job may have laid there.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
         view = memoryview(data)
         while view:
-            view = view[file.write(view) :]
+            view = view[os.write(descriptor, view) :]
+    finally:
+        os.close(descriptor)
     os.replace(temporary, path)
 
 

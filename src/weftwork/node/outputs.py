@@ -6,14 +6,17 @@ that leads outside, nowhere, or round in a circle is :class:`~weftwork.errors.No
 are fifos, sockets and devices, and names that are not UTF-8. A required output that is missing is ``NoOutput`` with
 the pattern and what is there instead. Empty directories are not part of a directory output.
 
-It relies on no process of the job being left: what is hashed here does not change any more.
+Each gathered file is an inode of its own: hard links are parted. All this relies on no process of the job being left:
+what is hashed here does not change any more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from typing import Final
@@ -150,6 +153,8 @@ class _Gatherer:
                 output=output.name,
                 pattern=output.origin,
             )
+        if os.stat(real).st_nlink > 1:
+            self._part(real)
         # O_NONBLOCK and a second look: whatever stands there, opening it neither blocks nor follows a link.
         descriptor = _open(real, mode)
         with os.fdopen(descriptor, "rb", buffering=0) as file:
@@ -157,6 +162,14 @@ class _Gatherer:
             self._count(it.st_size)
             checksum = Checksum.of_digest(hashlib.file_digest(file, "sha256").digest())
         return Entry(self._named(output, name), checksum, it.st_size, bool(mode & 0o100))
+
+    def _part(self, path: str) -> None:
+        """Make a file with several names a file of its own: the others may lie outside the folder, and be written to."""
+        temporary = os.path.join(self._folder, "parted.new")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        shutil.copy2(path, temporary)
+        os.replace(temporary, path)
 
     def _count(self, size: int) -> None:
         if self._left is not None:

@@ -19,6 +19,7 @@ import errno
 import os
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -46,6 +47,7 @@ from weftwork.node.watch import STREAM_CAP, Watch, disk_limit
 
 _TAIL_LINES: Final = 10
 _TAIL_BYTES: Final = 2000
+_KEPT_OF_STREAMS: Final = 1 << 20
 
 
 @dataclass(slots=True)
@@ -66,16 +68,19 @@ class Runner:
         """
         folder = os.path.realpath(folder)
         held = claim.claim(folder)
-        own = request is None
         attempt = _Attempt(self, folder, held, request or Request(), started)
+        told = False
         try:
             outcome = attempt.run()
+            if outcome is not None:
+                _tell(folder, outcome)
+                told = True
         finally:
+            if not told:
+                claim.note_lost(held)
             os.close(held)
-            if own:
+            if request is None:
                 attempt.request.close()
-        if outcome is not None:
-            _tell(folder, outcome)
         return outcome
 
 
@@ -148,14 +153,14 @@ class _Attempt:
         usage = {"cpu": round(ended.cpu, 6), "memory": max(ended.memory, watch.memory), "disk": watch.disk}
         self._update(exit_code=ended.exit_code, signal=ended.signal, usage=usage)
         if watch.verdict is not None:
-            _cap_streams(self.folder, job)
+            _cap_streams(self.folder, STREAM_CAP if job.limits.disk is None else job.limits.disk)
             raise watch.verdict
         if watch.disk_was_full or disk.is_full(self.folder):
             raise DiskLimit("the disk is full: what the job wrote may be incomplete; make room and run it again")
         if job.limits.disk is not None:
             self._check_disk(job.limits.disk, watch)
         elif disk.streams(self.folder) > STREAM_CAP:
-            _cap_streams(self.folder, job)
+            _cap_streams(self.folder, STREAM_CAP)
             raise disk_limit(disk.streams(self.folder), STREAM_CAP)
         if ended.exit_code != 0:
             raise _program_error(self.folder, ended)
@@ -218,7 +223,7 @@ def _program_error(folder: str, ended: Ended) -> WeftError:
 def _tail(path: str) -> str:
     """The last lines of a text, whatever its bytes are."""
     try:
-        with open(path, "rb") as file:
+        with os.fdopen(_reopen(path, os.O_RDONLY), "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
             text = file.read(_TAIL_BYTES).decode("utf-8", "replace")
     except OSError:
@@ -226,14 +231,21 @@ def _tail(path: str) -> str:
     return "\n".join(text.strip().splitlines()[-_TAIL_LINES:])
 
 
-def _cap_streams(folder: str, job: Job) -> None:
+def _cap_streams(folder: str, cap: int) -> None:
     """Cut what was written to a stream before the limit was noticed, so that logs stay within it."""
-    cap = STREAM_CAP if job.limits.disk is None else job.limits.disk
     for name in STREAMS:
-        with contextlib.suppress(OSError):
-            path = os.path.join(folder, name)
-            if os.path.getsize(path) > cap:
-                os.truncate(path, cap)
+        with contextlib.suppress(OSError), os.fdopen(_reopen(os.path.join(folder, name), os.O_RDWR), "r+b") as file:
+            if os.fstat(file.fileno()).st_size > cap:
+                file.truncate(cap)
+
+
+def _reopen(path: str, flags: int) -> int:
+    """Open a stream's file again: it may be a link or a pipe by now, and is neither followed nor waited for."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a file", path)
+    return descriptor
 
 
 def _site_error(error: OSError) -> WeftError:
@@ -245,11 +257,22 @@ def _site_error(error: OSError) -> WeftError:
 def _tell(folder: str, outcome: Outcome) -> None:
     try:
         write_outcome(folder, outcome)
+    except PermissionError:
+        os.chmod(folder, 0o700)  # the job closed its folder
+        write_outcome(folder, outcome)
     except OSError as error:
         if not disk.is_full_error(error):
             raise
-        # Room for the news: what the job made is lost, and the news says so.
-        for name in ("work", "tmp", "home"):
-            shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
         failure = outcome.error or DiskLimit("the disk is full: there was no room to write down the outcome")
-        write_outcome(folder, replace(outcome, error=failure, outputs={}))
+        _tell_on_full_disk(folder, replace(outcome, error=failure, outputs={}))
+
+
+def _tell_on_full_disk(folder: str, outcome: Outcome) -> None:
+    """Make room for the news: what the job made is lost, and the news says so."""
+    for name in ("work", "tmp", "home", "inputs"):
+        shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+    for cap in (_KEPT_OF_STREAMS, 0):
+        _cap_streams(folder, cap)
+        with contextlib.suppress(OSError):
+            return write_outcome(folder, outcome)
+    return write_outcome(folder, outcome)

@@ -241,7 +241,8 @@ class _Line(asyncio.Protocol):
                     call(event["pid"])
             case "ended":
                 state = event["state"]
-                self._end(event["folder"], state, None if state else ConnectionResetError("it was abandoned"))
+                lost = Lost(f"the job in {event['folder']} left no outcome; the supervisor's log says why")
+                self._end(event["folder"], state, None if state else lost)
             case "refused":
                 self._end(event["folder"], None, from_document(event["error"]))
             case "jobs" | "cancelling" | "pong" if event.get("id") in self._questions:
