@@ -88,7 +88,7 @@ def read_type(value: Any, path: Path, problems: Problems) -> Type | None:
     """The type in a text, or in a mapping that may have other keys beside those of a type."""
     try:
         if isinstance(value, str):
-            return _named(value)
+            return _whole(_named(value))
         base = _named(value["type"])
         item = base.item if "item" not in value else read_type(value["item"], (*path, "item"), problems)
         fields = [
@@ -102,7 +102,7 @@ def read_type(value: Any, path: Path, problems: Problems) -> Type | None:
             fields=tuple((name, each) for name, each in fields if each is not None),
             optional=value.get("optional", base.optional),
         )
-        return _restricted(declared, value, path, problems)
+        return _restricted(_whole(declared), value, path, problems)
     except Invalid as error:
         problems.add(path if isinstance(value, str) else (*path, "type"), str(error))
         return None
@@ -114,6 +114,15 @@ def _named(text: str) -> Type:
     return Type.of(text)
 
 
+def _whole(declared: Type) -> Type:
+    """The type, whose records all say what they hold."""
+    if declared.name == "record" and not declared.fields:
+        raise Invalid("a record needs `fields`, the name of each to its type; for any mapping write json")
+    if declared.item is not None:
+        _whole(declared.item)
+    return declared
+
+
 def _restricted(declared: Type, value: Mapping[str, Any], path: Path, problems: Problems) -> Type | None:
     """The type with its choices and range, which only scalars (and lists of them) can have."""
     for key, fits, where in (
@@ -122,8 +131,6 @@ def _restricted(declared: Type, value: Mapping[str, Any], path: Path, problems: 
     ):
         if key in value and declared.name not in fits:
             problems.add((*path, key), f"a type {declared.name} has no {key}; {where} has")
-    if declared.name == "record" and not declared.fields:
-        problems.add(path, "a record needs `fields`, the name of each to its type; for any mapping write json")
     scalar = declared.item if declared.name == "list" and declared.item is not None else declared
     choices: list[Any] = []
     for index, each in enumerate(value.get("choices", ())):

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from weftwork.core.checksum import Checksum
+from weftwork.core.checks import validate
+from weftwork.core.checksum import Checksum, shorten
+from weftwork.core.condition import Condition, leaves, operands
 from weftwork.core.expression import Constant, Expression, InputOf, Item, Key, ListOf, Literal, OutputOf
-from weftwork.core.module import Input, Module, Output, nearest
+from weftwork.core.module import Input, Module, Output
 from weftwork.core.step import Candidate, ForEach, Race, Step
 from weftwork.core.values import FILE, STR, Ref, Type, convert, infer
 from weftwork.core.workflow import Workflow
@@ -23,14 +25,16 @@ from weftwork.formats.workflow_parts import CandidateFile, StepFile, WorkflowPar
 Resolve = Callable[[ModuleReference], Module]
 Put = Callable[[Type, Any], Ref]
 
+INT = Type("int")
+
 
 def build(file: WorkflowParts, resolve: Resolve, put: Put | None = None) -> tuple[Workflow, dict[Checksum, Module]]:
     """The workflow and its modules by checksum.
 
     ``resolve`` gives the module of a reference (for an ``inline`` one :meth:`ModuleFile.to_module`, with its helper files
     stored); what it raises as Invalid or NotFound is told with the line of the reference. ``put`` encodes and stores a value
-    that is written as paths (converted to its type, with :class:`~weftwork.core.values.File` in it); without it such a
-    value stays a literal with the paths joined to the file's folder. Raises Invalid with all problems.
+    that is written as paths: it gets the type (``file``, ``list[file]``, ...) and the value of that type, with
+    :class:`~weftwork.core.values.File` in it. Raises Invalid with all problems, also where such a value is without a ``put``.
     """
     builder = _Builder(file, resolve, put)
     found = builder.workflow()
@@ -49,7 +53,7 @@ class _Signature:
     def type(self, name: str) -> Type | None:
         for each in self.outputs:
             if each.name == name:
-                return Type("list", each.type) if self.mapped else each.type
+                return Type("list", replace(each.type, optional=False)) if self.mapped else each.type
         return None
 
 
@@ -146,7 +150,8 @@ class _Builder:
             case Item():
                 return self._item(step)
             case Key():
-                return STR
+                assert step.for_each is not None
+                return INT if self._type(step, step.for_each[1], where).name == "list" else STR
             case ListOf(items):
                 kinds = {self._type(step, each, where) for each in items}
                 if len(kinds) == 1:
@@ -168,8 +173,8 @@ class _Builder:
 
     def _step(self, step: StepFile) -> Step | None:
         programs = [self._candidate(step, each) for each in step.candidates]
-        when = None if step.when is None else condition_with_only_outputs(step.when, self._only)
-        accept = None if step.accept is None else condition_with_only_outputs(step.accept, self._only)
+        when = self._condition(step.when, (*step.path, "when"))
+        accept = self._condition(step.accept, (*step.path, "accept"))
         for_each = None
         if step.for_each is not None:
             variable, over = step.for_each
@@ -190,69 +195,78 @@ class _Builder:
         inputs = self._bound(module, candidate.inputs, (*candidate.path, "inputs"))
         if module is None:
             return None
-        given = {*inputs, *step.inputs}
-        missing = [each for each in module.inputs if each.required and each.name not in given]
-        for each in missing:
-            self.problems.add(
-                candidate.path,
-                f"the input {each.name!r} of {module.name} is missing; add `{each.name}:` under inputs, a value of type {each.type}",
-            )
         return Candidate(candidate.name, self._checksums[id(module)], inputs, candidate.placement)
 
     def _bound(self, module: Module | None, inputs: Mapping[str, Expression], path: Path_) -> dict[str, Expression]:
-        known = {} if module is None else {each.name: each for each in module.inputs}
+        known = {} if module is None else {each.name: each.type for each in module.inputs}
         out = {}
         for name, expression in inputs.items():
             where = (*path, name)
             found = self._checked(expression, where)
-            if module is not None and name not in known:
-                listed = ", ".join(known) or "none"
-                self.problems.add(
-                    where, f"{module.name} has no input {name!r}{nearest(name, known) or ';'} its inputs are {listed}"
-                )
-            elif module is not None:
-                found = self._stored(known[name].type, found, where)
-            out[name] = found
+            out[name] = self._stored(known[name], found, where) if name in known else found
         return out
 
     def _checked(self, expression: Expression, path: Path_) -> Expression:
-        """The expression with ``$step`` alone made whole; outputs that a step does not have are problems."""
+        """The expression with ``$step`` alone made whole, which only a step with one output allows."""
         found = with_only_outputs(expression, self._only)
         for each in found.items if isinstance(found, ListOf) else (found,):
-            if isinstance(each, OutputOf):
-                outputs = [output.name for output in self._signatures[each.step].outputs]
-                if each.output == ONLY:
-                    what = f"${each.step} alone is its only output, and it has {len(outputs)}; write "
-                    self.problems.add(path, what + " or ".join(f"${each.step}.{output}" for output in outputs))
-                elif each.output not in outputs:
-                    hint = nearest(each.output, outputs) or ";"
-                    what = (
-                        f"the step {each.step} has no output {each.output!r}{hint} its outputs are {', '.join(outputs)}"
-                    )
-                    self.problems.add(path, what)
+            if isinstance(each, OutputOf) and each.output == ONLY:
+                self._several(each.step, path)
         return found
 
+    def _condition(self, condition: Condition | None, path: Path_) -> Condition | None:
+        if condition is None:
+            return None
+        found = condition_with_only_outputs(condition, self._only)
+        for leaf in leaves(found):
+            for each in operands(leaf):
+                if isinstance(each, OutputOf) and each.output == ONLY:
+                    self._several(each.step, path)
+        return found
+
+    def _several(self, step: str, path: Path_) -> None:
+        outputs = [each.name for each in self._signatures[step].outputs]
+        options = " or ".join(f"${step}.{each}" for each in outputs) or f"${step}.OUTPUT"
+        self.problems.add(path, f"${step} alone is its only output, and it has {len(outputs)}; write {options}")
+
     def _stored(self, declared: Type, expression: Expression, path: Path_) -> Expression:
-        """A literal converted to the input's type; one that is written as paths is stored where there is a ``put``."""
+        """A literal converted to the input's type; one that is written as paths is put into the store.
+
+        What does not convert stays, and is told by the core's check, together with all else that is wrong.
+        """
         if isinstance(expression, ListOf):
             item = declared.item if declared.name == "list" and declared.item is not None else declared
             return ListOf(tuple(self._stored(item, each, path) for each in expression.items))
         if not isinstance(expression, Literal) or (expression.value is None and declared.optional):
             return expression
+        wanted = _as_files(declared)
         try:
             if says_all(declared):
                 return Literal(convert(declared, expression.value))
-            located = joined(expression.value, self._file.document.folder)
-            value = convert(_as_files(declared), located)
-            return Literal(located) if self._put is None else Constant(self._put(_as_files(declared), value))
-        except Invalid as error:
-            self.problems.add(path, str(error).removeprefix("the value: "))
-        except NotFound as error:
+            value = convert(wanted, joined(expression.value, self._file.document.folder))
+        except Invalid:
+            return expression
+        if self._put is None:
+            self.problems.add(path, f"{shorten(expression.value)} names a file, and there is no store to put it into")
+            return expression
+        try:
+            return Constant(self._put(wanted, value))
+        except (Invalid, NotFound) as error:
             self.problems.add(path, f"{error}; a path is relative to this document")
         return expression
 
     def _validate(self, workflow: Workflow) -> None:
-        """What the core says of the whole."""
+        """What the core says of the whole, at the places of this document."""
+        try:
+            validate(workflow, self.modules)
+        except Invalid as error:
+            for each in error.details["problems"]:
+                path = tuple(each["path"])
+                if path[2:4] == ("race", "accept"):
+                    path = (*path[:2], "accept")
+                elif path[2:4] == ("race", "candidates"):
+                    path = (*path[:3], *path[4:])
+                self.problems.add(path, each["message"])
 
 
 def _may_be_path(value: Any) -> bool:

@@ -199,9 +199,7 @@ class _Composer:
     def _scalar(self, event: Any) -> Any:
         text: str = event.value
         if not event.implicit[0]:
-            if not utf8(text):
-                self._at(event, "an escape that is half a character; write the character itself")
-            return text
+            return text if utf8(text) else self._joined(event)
         if text in _CONSTANTS:
             return _CONSTANTS[text]
         try:
@@ -214,6 +212,13 @@ class _Composer:
         except ValueError as error:
             self._at(event, str(error))
         return text
+
+    def _joined(self, event: Any) -> str:
+        """Two escapes that are one character, as JSON writes them."""
+        try:
+            return str(event.value.encode("utf-16", "surrogatepass").decode("utf-16"))
+        except UnicodeDecodeError:
+            self._at(event, "an escape that is half a character; write the character itself")
 
     def _at(self, event: Any, what: str) -> NoReturn:
         self._refuse(event.start_mark.line + 1, event.start_mark.column + 1, what)
