@@ -558,7 +558,7 @@ CONSTRUCTS = {
         """,
     "docstring only": 'def nothing():\n    """Words."""\ndef run(x):\n    return nothing()\n',
     "tab indentation and odd text": "class A:\n\tdef m(self):\n\t\treturn '''a\n b'''\ndef run(x):\n    return A().m()\n",
-    "starred defaults": "def run(a, /, b=1, *c, d, e=2, **f):\n    return a, b, c, d, e, f\nimport functools\nrun = functools.partial(run, d=4)\n",  # noqa: E501
+    "starred defaults": "def run(a, /, b=1, *c, d, e=2, **f):\n    return a, b, c, d, e, f\nimport functools\nrun = functools.partial(run, d=4)\n",
     "weak reference to nothing": "import weakref\nclass A: pass\ndef run(x):\n    a = A()\n    return weakref.ref(a)() is a\n",
 }
 
@@ -590,19 +590,17 @@ def test_packages_with_relative_and_star_imports_and_imports_in_bodies(same_else
                 from pkg.lazy import two
                 return pkg.sub.deep.value(x), t(x), d.value(x), pkg.lazy.one(x), z.one(x), two(x)
             """,
-        **{
-            "pkg__in____init__": "from .sub.deep import *\nfrom .sub import deep as alias\ndef top(x):\n    return value(x) + alias.K\n",
-            "pkg__in__sub__in____init__": "",
-            "pkg__in__sub__in__deep": """
+        pkg__in____init__="from .sub.deep import *\nfrom .sub import deep as alias\ndef top(x):\n    return value(x) + alias.K\n",
+        pkg__in__sub__in____init__="",
+        pkg__in__sub__in__deep="""
                 K = 4
                 def value(x):
                     from . import other
                     from ..lazy import two
                     return x * K + other.Z + two(x)
                 """,
-            "pkg__in__sub__in__other": "Z = 9\n",
-            "pkg__in__lazy": "def one(x):\n    return two(x) + 1\ndef two(x):\n    return x * 100\n",
-        },
+        pkg__in__sub__in__other="Z = 9\n",
+        pkg__in__lazy="def one(x):\n    return two(x) + 1\ndef two(x):\n    return x * 100\n",
     )
 
 

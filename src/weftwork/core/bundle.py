@@ -21,9 +21,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from weftwork.core.changes import Change, differences
 from weftwork.core.checksum import Checksum, canonical
 from weftwork.core.syntax import fingerprint
 from weftwork.errors import Invalid
+
+__all__ = ["CODECS", "FORMAT", "Change", "check_format", "counted", "differences", "identity"]
 
 FORMAT: Final = "weft.bundle.v1"
 CODECS: Final[dict[str, int]] = {"array": 1, "value": 1}

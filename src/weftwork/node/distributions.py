@@ -132,7 +132,15 @@ def _installed(folder: str, relative: str, top: str) -> Origin:
             if not distribution.immutable:
                 return PROJECT
             return _WEFTWORK if name == "weftwork" else Origin("package", name)
-    return PROJECT
+    return _namespace(folder, top) if relative == os.path.join(top, "__init__.py") else PROJECT
+
+
+def _namespace(folder: str, top: str) -> Origin:
+    """A namespace package has no file of its own; it is nobody's when several distributions share it."""
+    owners = {normalise(item.name) for item in _candidates(folder, top) if item.immutable and top in item.tops}
+    if not owners:
+        return PROJECT
+    return Origin("package", owners.pop() if len(owners) == 1 else None)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import types
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,7 @@ def bundle(function: Callable[..., Any], *, uses: Iterable[Any] = ()) -> Bundled
         raise Invalid(f"{function!r} is not a function; give a function, a class, or a partial")
     names, declared = _sorted_uses(uses)
     walker = Walker(names)
+    walker.declared = {id(value) for value in declared if isinstance(value, types.ModuleType)}
     try:
         entry = walker.encode(function)
         walker.finish()

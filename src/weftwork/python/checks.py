@@ -60,7 +60,7 @@ _NOT_RANDOM = _words(
 )
 _PROCESS = _words("os.system os.popen os.fork os.posix_spawn os.startfile pty.spawn")
 _OPEN = _words(
-    "builtins.open io.open os.open os.listdir os.scandir os.walk glob.glob codecs.open gzip.open bz2.open lzma.open numpy.load "
+    "open io.open os.open os.listdir os.scandir os.walk glob.glob codecs.open gzip.open bz2.open lzma.open numpy.load "
     "numpy.loadtxt numpy.genfromtxt numpy.fromfile numpy.memmap sqlite3.connect"
 )
 _OPENING_METHODS = frozenset({"read_text", "read_bytes", "iterdir"})

@@ -46,6 +46,19 @@ def _resolve(module: str, name: str) -> Any:
     return found
 
 
+def module_attribute(value: Any) -> tuple[str, str] | None:
+    """Where a library keeps an object that has no name of its own: in its class's module, or a package around that."""
+    module = type(value).__module__
+    if not isinstance(module, str) or module == "builtins" or origin_of(module).walked:
+        return None
+    while module:
+        for name, item in vars(sys.modules[module]).items() if module in sys.modules else ():
+            if item is value:
+                return module, name
+        module = module.rpartition(".")[0]
+    return None
+
+
 def inert_name(value: Any) -> tuple[str, str, Origin] | None:
     """The dotted name of an object that no project code defines, with its origin; ``None`` for all others."""
     found = dotted_name(value)

@@ -192,7 +192,7 @@ class _Scope:
     def _check_computed(self) -> None:
         for chain in self._reads.computed:
             target = self._live(chain)
-            if not isinstance(target, types.ModuleType) or id(target) in self._walker.whole:
+            if not isinstance(target, types.ModuleType) or id(target) in self._walker.declared:
                 continue
             if origin_of(target.__name__, target).walked:
                 self._refuse(
@@ -299,7 +299,8 @@ class _Scope:
             return
         found = inert.inert_name(value)
         if found is not None:
-            self._named(".".join((found[0], found[1], *rest)), chain)
+            name = "open" if value is open else f"{found[0]}.{found[1]}"
+            self._named(".".join((name, *rest)), chain)
 
     # ---- imports inside the function
 

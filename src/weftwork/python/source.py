@@ -61,8 +61,8 @@ def describe(function: FunctionType) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}, in {function.__qualname__}"
 
 
-def locate(function: FunctionType) -> Definition:
-    """The definition of a live function.
+def locate(function: FunctionType, reached_from: str = "") -> Definition:
+    """The definition of a live function; ``reached_from`` says what reads it, for messages.
 
     Raises :class:`~weftwork.errors.Refused` when there is no source, or when it is not what runs.
     """
@@ -72,8 +72,9 @@ def locate(function: FunctionType) -> Definition:
     if found is not None and found[0] is code and found[1] is file:
         return found[2]
     if file is None:
+        reader = f", read at {reached_from}" if reached_from else ""
         raise Refused(
-            f"{function.__qualname__} has no source that can be read ({code.co_filename}); "
+            f"{function.__qualname__} has no source that can be read ({code.co_filename}{reader}); "
             "define it in a file or a notebook cell, not with exec or python -c",
             function=function.__qualname__,
             file=code.co_filename,

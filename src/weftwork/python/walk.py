@@ -16,16 +16,18 @@ from weftwork.core.bundle import counted
 from weftwork.core.checksum import Checksum, canonical
 from weftwork.errors import Refused
 from weftwork.node.distributions import Origin, origin_of
-from weftwork.python import objects, scope, source
+from weftwork.python import inert, objects, scope, source
 from weftwork.python.checks import Caution
-from weftwork.python.inert import inert_name
 from weftwork.python.values import BY_TYPE, encode_numpy, encode_reduced
 
 _PLAIN = frozenset({type(None), bool, float})
 
 
 class Walker:
-    """One walk. ``allowed`` holds what the caller declared that it may do (``"eval"``, ``"global"``, ...)."""
+    """One walk. ``allowed`` holds what the caller declared that it may do (``"eval"``, ``"global"``, ...).
+
+    ``declared`` holds the addresses of modules that the caller declared, and ``whole`` of those that were taken whole.
+    """
 
     def __init__(self, allowed: Iterable[str] = ()) -> None:
         self.allowed = frozenset(allowed)
@@ -35,12 +37,14 @@ class Walker:
         self.cautions: dict[Caution, None] = {}
         self.mentions: set[str] = set()
         self.whole: set[int] = set()
+        self.declared: set[int] = set()
         self.functions: list[tuple[types.FunctionType, dict[str, Any]]] = []
         self.classes: list[tuple[type[Any], dict[str, Any]]] = []
         self._index: dict[int, int] = {}
         self._kept: list[Any] = []
         self._waiting: collections.deque[tuple[types.FunctionType, dict[str, Any]]] = collections.deque()
         self._reached: list[str] = []
+        self._reached_from: dict[int, str] = {}
         self._function: types.FunctionType | None = None
 
     # ---- what the rules for values need
@@ -132,19 +136,31 @@ class Walker:
             return self._queue(value)
         if found is None and isinstance(value, type):
             found = objects.encode_type(self, value)
+        if found is None:
+            found = self._library_object(value)
         return encode_reduced(self, value) if found is None else found
 
     def _by_name(self, value: Any) -> Any:
         if not isinstance(value, type) and not callable(value):
             return None
-        name = inert_name(value)
+        name = inert.inert_name(value)
         if name is None:
             return None
         self.uses(name[2])
         return {"name": [name[0], name[1]]}
 
+    def _library_object(self, value: Any) -> Any:
+        """An object that a library keeps in its module, such as ``os.environ``, is as inert as the library."""
+        name = inert.module_attribute(value)
+        if name is None:
+            return None
+        self.uses_package(name[0])
+        return {"name": list(name)}
+
     def _queue(self, function: types.FunctionType) -> Any:
         node = self.node(function, "function")
+        if self._function is not None:
+            self._reached_from[id(function)] = source.describe(self._function)
         self._waiting.append((function, node))
         self.functions.append((function, node))
         return self.ref(function)
@@ -158,7 +174,7 @@ class Walker:
         self._function = None
 
     def _fill(self, function: types.FunctionType, node: dict[str, Any]) -> None:
-        definition = source.locate(function)
+        definition = source.locate(function, self._reached_from.get(id(function), ""))
         code = function.__code__
         node.update(
             name=function.__name__,
