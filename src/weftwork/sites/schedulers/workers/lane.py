@@ -72,6 +72,11 @@ class Seat:
         return len(self.outstanding) + self.loading
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing is lost when it ends: it has no call, and its lane has none for it."""
+        return not self.load and self.acquiring is None and not self.lane.ready
+
+    @property
     def usable(self) -> bool:
         return not (self.process.gone or self.process.retiring or self.killed)
 

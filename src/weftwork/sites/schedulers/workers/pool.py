@@ -327,7 +327,7 @@ class Workers:
         others = [seat for seat in self._seats.values() if not seat.killed]
         used = sum(seat.process.cpus for seat in others)
         idle = sorted(
-            (seat for seat in others if not seat.load and seat.lane is not lane), key=lambda each: each.idle_since
+            (seat for seat in others if seat.idle and seat.lane is not lane), key=lambda each: each.idle_since
         )
         while others and used + lane.resources.cpus > self._slots.capacity.cpus:
             if not idle:
@@ -404,6 +404,8 @@ class Workers:
     def _exited(self, process: WorkerProcess) -> None:
         seat = self._seats.pop(process)
         seat.lane.seats.remove(seat)
+        if seat.acquiring is not None:
+            seat.acquiring.cancel()
         self.release(seat)
         self._note(f"-{process.pid}\n")
         begun = [entry for number, entry in seat.outstanding.items() if number not in process.left]
