@@ -120,7 +120,8 @@ def _origin(name: str, file: str) -> Origin:
         return _installed(folder, os.path.relpath(path, folder), top)
     if top == "weftwork" and (path.startswith(_WEFTWORK_FOLDER) or os.path.realpath(path).startswith(_WEFTWORK_FOLDER)):
         return _WEFTWORK
-    if top in sys.stdlib_module_names and path.startswith(stdlib_folders()):
+    if path.startswith(stdlib_folders()):
+        # By place and not by name: the build's own `_sysconfigdata_...` is in no list of names.
         return _STDLIB
     return PROJECT
 
