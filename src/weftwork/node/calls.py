@@ -11,6 +11,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,10 +21,14 @@ from weftwork.core.checksum import Checksum, canonical, from_canonical
 from weftwork.core.module import Function, Module
 from weftwork.core.values import DIRECTORY, FILE, Directory, File, Ref, Type, convert, infer
 from weftwork.errors import Invalid, NoOutput, Raised, WeftError
+from weftwork.node.audit import Seen
 from weftwork.node.handover import Inputs, Spool, hash_file
 
 LARGE: Final = 1 << 20
 """Bytes above which an output travels as a file."""
+
+Watch = Callable[[], AbstractContextManager[Seen]]
+"""Opens a watch over what a call reads beside its bundle."""
 
 _OURS: Final = str(Path(__file__).resolve().parent.parent) + os.sep
 
@@ -35,6 +40,7 @@ class Result:
     outputs: list[tuple[str, Type, bytes | str]] = field(default_factory=list)
     buffers: list[bytes | str] = field(default_factory=list)
     error: WeftError | None = None
+    outside: list[str] = field(default_factory=list)
     began: float = 0.0
     seconds: float = 0.0
 
@@ -42,8 +48,9 @@ class Result:
 class Caller:
     """Calls one function with inputs that are given by checksum."""
 
-    def __init__(self, function: Callable[..., Any], inputs: Inputs, spool: Spool) -> None:
+    def __init__(self, function: Callable[..., Any], watched: Watch, inputs: Inputs, spool: Spool) -> None:
         self._function = function
+        self._watched = watched
         self._inputs = inputs
         self._spool = spool
 
@@ -54,10 +61,13 @@ class Caller:
             values = {name: self._value(actual, checksum) for name, actual, checksum in inputs}
             begun = time.perf_counter()
             try:
-                # A context of its own: what a call sets in context variables (decimal, numpy.errstate) ends with it.
-                returned = contextvars.copy_context().run(self._function, **values)
+                with self._watched() as seen:
+                    # A context of its own: what is set in context variables (decimal, numpy.errstate) ends with it.
+                    returned = contextvars.copy_context().run(self._function, **values)
             finally:
                 result.seconds = time.perf_counter() - begun
+            if seen:
+                result.outside = seen.messages()
             del values
             self._hand_over(module, returned, result)
         except WeftError as error:

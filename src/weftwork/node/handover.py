@@ -2,8 +2,8 @@
 
 Guarantees: a function never sees an inode of the store, only a copy (a reflink where the file system can) in its
 worker's ``inputs`` folder, whose bytes were hashed on the way. A copy stays for the next call, unless it was touched.
-What a function returned is moved out of its scratch folder, or copied from elsewhere, into the spool, and nothing
-that it may still do to the path that it returned changes what was handed over.
+What a function returned is taken out of its scratch folder, or copied from elsewhere, into the spool, before the
+scratch folder is emptied.
 """
 
 from __future__ import annotations
@@ -123,7 +123,6 @@ class Spool:
         self._prefix = prefix
         self._scratch = os.path.realpath(scratch) + os.sep
         self._count = 0
-        self._moved: dict[str, str] = {}
 
     def write(self, data: bytes) -> str:
         """A file with the bytes."""
@@ -135,22 +134,22 @@ class Spool:
         return path
 
     def take(self, source: str, where: str) -> str:
-        """A file that the function returned: moved when it lies in the scratch folder, else copied.
+        """A file that the function returned: its own when it lies in the scratch folder, else a copy.
 
         Raises :class:`~weftwork.errors.NoOutput` when it is not a file that can be read.
         """
         real = os.path.realpath(source)
         try:
-            if real in self._moved:
-                return self._copy(self._moved[real])
-            mode = os.stat(real).st_mode
-            if not stat.S_ISREG(mode):
+            status = os.stat(real)
+            if not stat.S_ISREG(status.st_mode):
                 raise NoOutput(f"{where}: {source} is not a regular file")
-            if not real.startswith(self._scratch) or os.stat(real).st_nlink > 1:
+            if not real.startswith(self._scratch) or status.st_nlink > 1:
                 return self._copy(real)
+            # A link, not a move: another output may hold it too. The scratch folder is emptied before this is told.
             path = self._next()
-            os.rename(real, path)
-            self._moved[real] = path
+            os.link(real, path)
+            if status.st_mode & 0o400 == 0:
+                os.chmod(path, 0o600)
         except OSError as error:
             raise NoOutput(f"{where}: the file {source} cannot be had: {error.strerror}") from None
         return path
@@ -169,15 +168,12 @@ class Spool:
                     raise NoOutput(
                         f"{where}: {path} is a link to {os.readlink(path)}, which is no file of the directory"
                     )
-                relative = _utf8(os.path.relpath(path, top), where)
-                executable = bool(os.stat(real).st_mode & 0o100)
                 spooled = self.take(path, where)
+                executable = bool(os.stat(spooled).st_mode & 0o100)
+                relative = _utf8(os.path.relpath(path, top), where)
                 entries.append((relative, executable, hash_file(spooled)[0]))
                 paths.append(spooled)
         return directory_bytes(entries), paths
-
-    def after_call(self) -> None:
-        self._moved.clear()
 
     def _next(self) -> str:
         self._count += 1
@@ -187,6 +183,7 @@ class Spool:
         path = self._next()
         with open(path, "xb", buffering=0) as target:
             _copy(source, target.fileno())
+            os.fchmod(target.fileno(), 0o700 if os.stat(source).st_mode & 0o100 else 0o600)
         return path
 
 

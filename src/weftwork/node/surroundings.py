@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, TextIO
 
 from weftwork.node.handover import remove
@@ -44,31 +44,37 @@ class Surroundings:
         self._log_id = _file_id(log)
         self.log_end = os.lseek(log, 0, os.SEEK_END)
         self.warnings: list[str] = []
+        self._numpy_random: Any = None
+        self._tidied: tuple[int, ...] = ()
         self._fflush = _c_flush()
         self._subreaper = _become_subreaper()
-        self._streams: tuple[TextIO, TextIO] = (sys.stdout, sys.stderr)
+        # By lines, so that a follower sees them as they come and the two streams keep their order.
+        self._streams = sys.stdout, sys.stderr = _open_stream(1), _open_stream(2)
         self._logging = _Logging()
 
-    def ready(self) -> None:
-        """The worker is set up: how things are now is how every call finds them."""
+    def ready(self, packages: Collection[str]) -> None:
+        """The worker is set up: how things are now is how every call finds them. ``packages`` are the program's."""
+        if "numpy" in packages or "numpy" in sys.modules:
+            # Now, so that no call is the one that imports it: its generator is seeded before each.
+            self._numpy_random = importlib.import_module("numpy.random")
         self._flush()
         self._threads = set(threading.enumerate())
-        self._environ = dict(os.environ)
+        self._environ = dict(os.environ._data)  # type: ignore[attr-defined]
         self._filters = list(warnings.filters)
         self._showwarning = warnings.showwarning = self._show_warning
         self._handlers = [_getsignal(number) for number in _SIGNALS]
         self._recursion = sys.getrecursionlimit()
+        self._tracing = (sys.gettrace(), sys.getprofile())
         self._logging.remember()
-        self._change_to_scratch()
+        self._tidy()
         self.log_end = os.lseek(self._log, 0, os.SEEK_END)
 
     def enter(self, key: str) -> None:
         """Before a call: seeds, and warnings that were shown to an earlier call are news again."""
         seed = int(key[:16], 16)
         random.seed(seed)
-        numpy_random = sys.modules.get("numpy.random")
-        if numpy_random is not None:
-            numpy_random.seed([int(key[at : at + 8], 16) for at in (0, 8, 16, 24)])
+        if self._numpy_random is not None:
+            self._numpy_random.seed([int(key[at : at + 8], 16) for at in (0, 8, 16, 24)])
         _forget_shown()
         if self.warnings:
             self.warnings = []
@@ -82,7 +88,7 @@ class Surroundings:
         """What the call at hand wrote to descriptors 1 and 2, by Python and by others; capped."""
         self._flush()
         start = self.log_end
-        end = os.lseek(self._log, 0, os.SEEK_END)
+        end = self._log_size()
         if end == start:
             return b""
         text = os.pread(self._log, min(end - start, LOG_LIMIT), start)
@@ -110,14 +116,27 @@ class Surroundings:
         if self._fflush is not None:
             self._fflush(None)
 
+    def _log_size(self) -> int:
+        """The size of the log; 1 and 2 are made to lead there if they no longer do."""
+        for descriptor in (2, 1):
+            try:
+                status = os.fstat(descriptor)
+                astray = (status.st_dev, status.st_ino) != self._log_id
+            except OSError:
+                astray = True
+            if astray:
+                os.dup2(self._log, descriptor)
+                status = os.fstat(self._log)
+        return status.st_size
+
     def _put_back(self) -> None:
-        if os.environ._data != _encoded(self._environ):  # type: ignore[attr-defined]
+        if os.environ._data != self._environ:  # type: ignore[attr-defined]
             os.environ.clear()
-            os.environ.update(self._environ)
+            os.environ.update({os.fsdecode(name): os.fsdecode(value) for name, value in self._environ.items()})
         if warnings.showwarning is not self._showwarning:
             warnings.showwarning = self._showwarning
         if warnings.filters != self._filters:
-            warnings.filters[:] = self._filters  # type: ignore[index]
+            warnings.filters[:] = self._filters
         for number, handler in zip(_SIGNALS, self._handlers, strict=True):
             if _getsignal(number) is not handler:
                 signal.signal(number, handler)
@@ -125,34 +144,33 @@ class Surroundings:
             signal.setitimer(signal.ITIMER_REAL, 0)
         if sys.getrecursionlimit() != self._recursion:
             sys.setrecursionlimit(self._recursion)
-        if sys.gettrace() is not None or sys.getprofile() is not None:
-            sys.settrace(None)
-            sys.setprofile(None)
+        if (sys.gettrace(), sys.getprofile()) != self._tracing:
+            sys.settrace(self._tracing[0])
+            sys.setprofile(self._tracing[1])
         self._logging.put_back()
-        self._put_back_streams()
-        self._change_to_scratch()
-
-    def _put_back_streams(self) -> None:
         if sys.stdout is not self._streams[0] or sys.stderr is not self._streams[1]:
             sys.stdout, sys.stderr = self._streams
-        for descriptor in (1, 2):
-            if _file_id(descriptor) != self._log_id:
-                os.dup2(self._log, descriptor)
         if sys.stdout.closed or sys.stderr.closed:
-            self._streams = (_open_stream(1), _open_stream(2))
-            sys.stdout, sys.stderr = self._streams
+            self._streams = sys.stdout, sys.stderr = _open_stream(1), _open_stream(2)
+        self._tidy()
 
-    def _change_to_scratch(self) -> None:
+    def _tidy(self) -> None:
+        """Stand in the scratch folder, and have it empty. One look tells whether it is both already."""
         try:
+            if _folder_state(".") == self._tidied:
+                return
             os.chdir(self._scratch)
             names = os.listdir(".")
         except OSError:
             remove(self._scratch)
             os.makedirs(self._scratch)
             os.chdir(self._scratch)
-            return
+            names = []
         for name in names:
             remove(os.path.join(self._scratch, name))
+        # A time long ago: whatever is made in the folder moves it, also within the clock's resolution.
+        os.utime(".", (0, 0))
+        self._tidied = _folder_state(".")
 
     def _left_over(self) -> str | None:
         try:
@@ -229,12 +247,14 @@ class _Stderr:
         sys.stderr.flush()
 
 
-def _encoded(variables: dict[str, str]) -> dict[bytes, bytes]:
-    return {os.fsencode(name): os.fsencode(value) for name, value in variables.items()}
+def _folder_state(path: str) -> tuple[int, ...]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino, status.st_nlink, status.st_mtime_ns, status.st_mode
 
 
 def _open_stream(descriptor: int) -> TextIO:
-    return open(os.dup(descriptor), "w", encoding="utf-8", errors="backslashreplace", buffering=1)
+    # Not closed with the object: the descriptor outlives what a function does to the stream.
+    return open(descriptor, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
 
 
 def _file_id(descriptor: int) -> tuple[int, int] | None:

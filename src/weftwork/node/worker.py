@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib
+import functools
 import os
 import select
 import signal
@@ -30,14 +30,14 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from weftwork.core.bundle import identity
 from weftwork.core.checksum import Checksum, from_canonical
 from weftwork.core.module import Module
 from weftwork.core.values import Type
 from weftwork.errors import CalculationFailed, Corrupt, MissingInputs, Raised, SiteFailed, WeftError
-from weftwork.node import stated
+from weftwork.node import audit, stated, unbundle
 from weftwork.node.calls import Caller, Result
 from weftwork.node.frames import Frame, Unpacker, pack
 from weftwork.node.handover import Inputs, Spool
@@ -52,8 +52,6 @@ LOST_CHANNEL: Final = 97
 _RING_AFTER: Final = 0.002
 _RECEIVE: Final = 1 << 18
 _PR_SET_PDEATHSIG: Final = 1
-
-Load = Callable[[Mapping[str, Any], Callable[[str], bytes]], Callable[..., Any]]
 
 
 class Channel:
@@ -112,9 +110,9 @@ class Channel:
 class Worker:
     """The loop of a worker."""
 
-    def __init__(self, channel: Channel, load: Load | None = None) -> None:
+    def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._load = load
+        self._pid = os.getpid()
         self._calls: dict[int, tuple[list[Any], list[bytes]]] = {}
         self._modules: dict[str, Module] = {}
         self._types: dict[str, Type] = {}
@@ -139,14 +137,16 @@ class Worker:
         stated.check(settings["environment"])
         self._inputs = Inputs(settings["inputs"], self._fetch)
         spool = Spool(settings["spool"], settings["prefix"], settings["scratch"])
-        self._spool = spool
-        document = _checked(frame.blobs[0], settings, self._load is None)
-        load = self._load or importlib.import_module("weftwork.node.unbundle").load
-        function = load(document, lambda checksum: self._inputs.get(Checksum(checksum)))
-        self._caller = Caller(function, self._inputs, spool)
+        document = _checked(frame.blobs[0], settings)
+        function = unbundle.load(document, self._inputs.get)
+        roots = audit.bundle_roots(document)
+        packages = settings["environment"].get("packages") or {}
+        ignored = [settings[name] for name in ("scratch", "inputs", "spool")]
+        watch = functools.partial(audit.watch, roots, packages=packages, ignored=ignored)
+        self._caller = Caller(function, watch, self._inputs, spool)
         self._inputs.after_call()
         self._memory = _PeakMemory()
-        self._surroundings.ready()
+        self._surroundings.ready(packages)
 
     def _serve_one(self, number: int) -> str | None:
         """One call; the reason to end, if there is one."""
@@ -169,6 +169,9 @@ class Worker:
         return self._report(number, result)
 
     def _report(self, number: int, result: Result) -> str | None:
+        if os.getpid() != self._pid:
+            # The function forked, and this is the copy: it has nothing to say.
+            os._exit(0)
         surroundings = self._surroundings
         log = surroundings.take_log()
         header: dict[str, Any] = {"n": number, "at": result.began, "s": result.seconds}
@@ -178,6 +181,8 @@ class Worker:
             blobs.append(log)
         if surroundings.warnings:
             header["warnings"] = surroundings.warnings
+        if result.outside:
+            header["outside"] = result.outside
         if result.error is None:
             header["out"] = [[name, self._document(kind), _placed(data, blobs)] for name, kind, data in result.outputs]
             if result.buffers:
@@ -187,7 +192,6 @@ class Worker:
         if result.seconds > 0.005:
             header["memory"] = self._memory.read()
         self._inputs.after_call()
-        self._spool.after_call()
         reason = surroundings.leave()
         header["log_end"] = surroundings.log_end
         if reason is not None:
@@ -231,17 +235,14 @@ class Worker:
         return found
 
 
-def _checked(data: bytes, settings: dict[str, Any], identify: bool) -> Any:
+def _checked(data: bytes, settings: dict[str, Any]) -> Any:
     """The bundle's document, when it is what its name and the program's identity say."""
     if Checksum.of(data) != settings["bundle"]:
         raise Corrupt(f"the bundle {settings['bundle']} has the checksum {Checksum.of(data)}")
     document = from_canonical(data)
-    if identify:
-        found = importlib.import_module("weftwork.core.bundle").identity(document)
-        if found != settings["identity"]:
-            raise Corrupt(
-                f"the program should have the identity {settings['identity']} and has {found}; nothing was run"
-            )
+    found = identity(document)
+    if found != settings["identity"]:
+        raise Corrupt(f"the program should have the identity {settings['identity']} and has {found}; nothing was run")
     return document
 
 
@@ -273,16 +274,21 @@ def _packed(header: dict[str, Any], blobs: list[bytes]) -> bytes:
 
 
 class _PeakMemory:
-    """The most resident memory since the last reset, by ``/proc`` (Linux); elsewhere that of the process's life."""
+    """The most resident memory since it was last read, by ``/proc`` (Linux); elsewhere that of the process's life.
+
+    It is read after calls of some duration alone: what a short call before took counts for the next longer one.
+    """
 
     def __init__(self) -> None:
+        self._was_read = True
         try:
             self._reset: int | None = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
         except OSError:
             self._reset = None
 
     def reset(self) -> None:
-        if self._reset is not None:
+        if self._reset is not None and self._was_read:
+            self._was_read = False
             try:
                 os.write(self._reset, b"5")
             except OSError:
@@ -291,6 +297,7 @@ class _PeakMemory:
     def read(self) -> int:
         import resource
 
+        self._was_read = True
         if self._reset is not None:
             with open("/proc/self/status", "rb", buffering=0) as file:
                 for line in file.readall().splitlines():
@@ -317,14 +324,14 @@ def _die_with(parent: int) -> None:
         threading.Thread(target=watch, name="weft-watch", daemon=True).start()
 
 
-def main(arguments: list[str], load: Load | None = None) -> None:
+def main(arguments: list[str]) -> None:
     """Run a worker: ``PARENT SOCKET TOKENS BELL``."""
     parent, sock, tokens, bell = map(int, arguments)
     _die_with(parent)
     for name in [name for name in os.environ if name.startswith("PYTHON")]:
         del os.environ[name]
     try:
-        Worker(Channel(sock, tokens, bell), load).run()
+        Worker(Channel(sock, tokens, bell)).run()
     except (EOFError, ConnectionError):
         os._exit(0)
     except OSError as error:
