@@ -168,8 +168,8 @@ def _definition(
 
 def _named_defaults(node: Mapping[str, Any]) -> dict[str, Any]:
     """Defaults by the parameters that they belong to."""
-    if "defaults" not in node:
-        return {}
+    if "defaults" not in node or "source" not in node:
+        return {}  # a named tuple's defaults are by name already, among the rest of its fields
     arguments = syntax.parse(node["source"], node["form"]).args
     names = [argument.arg for argument in (*arguments.posonlyargs, *arguments.args)]
     return dict(zip(names[len(names) - len(node["defaults"]) :], node["defaults"], strict=False))

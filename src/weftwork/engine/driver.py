@@ -88,6 +88,7 @@ class Driver:
         self._races: dict[str, _Race] = {}
         self._frames: dict[tuple[Checksum, Placement], Frame] = {}
         self._before: dict[str, StepRow] = {}
+        self._ran: set[str] = set()
         self._flow: Flow | None = None
 
     async def drive(self, inputs: Mapping[str, Binding], scalars: Mapping[str, Any]) -> Outcome:
@@ -120,7 +121,8 @@ class Driver:
                 case Submit():
                     submits.append(each)
                 case Settle():
-                    self._tell(StepEvent(each.step, each.state, time.time(), detail=each.reason))
+                    cached = each.state == "succeeded" and each.step not in self._ran
+                    self._tell(StepEvent(each.step, each.state, time.time(), cached=cached, detail=each.reason))
                 case Cancel():
                     await self._submit(submits)
                     submits = []
@@ -248,6 +250,8 @@ class Driver:
         needs = self._flow.needs_scalars(submit.step)
         outputs = dict(record.outputs)
         seconds = record.observed.get("seconds")
+        if not live.cached:
+            self._ran.add(submit.step)
         self._tell(StepEvent(submit.task, "succeeded", time.time(), live.id, live.cached, seconds))
         if not needs:
             self._events.put_nowait(Ended(submit.task, "succeeded", outputs))

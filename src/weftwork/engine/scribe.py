@@ -60,7 +60,9 @@ class Scribe:
         self._wake()
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Any other call of the ledger, on the same thread, after what is being written now."""
+        """Any other call of the ledger, on the same thread, after all that was asked for before."""
+        while self._flusher is not None:
+            await asyncio.wait([self._flusher])
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
     async def close(self) -> None:
