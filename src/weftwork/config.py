@@ -6,18 +6,18 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from typing import TYPE_CHECKING
+
 from weftwork.core.placement import Resources
 from weftwork.engine.binding import Binder
-from weftwork.engine.engine import LEASE, Engine
-from weftwork.engine.slots import Slots
 from weftwork.errors import Invalid, Unavailable
-from weftwork.ledger import owners
 from weftwork.ledger.sqlite import SqliteLedger
-from weftwork.sites.local import LocalSite, machine_resources
-from weftwork.sites.schedulers.local import Local
 from weftwork.stores.directory import DirectoryStore
 from weftwork.stores.filesystem import is_network
 from weftwork.stores.sources import Sources
+
+if TYPE_CHECKING:
+    from weftwork.engine.engine import Engine
 
 SETTINGS = {
     "WEFT_HOME": "the folder of all state; the command line's --home wins over it",
@@ -76,6 +76,13 @@ def open_home(home: str | os.PathLike[str] | None = None) -> Home:
 
 def open_engine(home: Home) -> Engine:
     """An engine for this process over a home, registered as an owner of jobs. To be called on its loop."""
+    # Imported here: what is answered from the ledger alone needs a home and no engine.
+    from weftwork.engine.engine import LEASE, Engine
+    from weftwork.engine.slots import Slots
+    from weftwork.ledger import owners
+    from weftwork.sites.local import LocalSite
+    from weftwork.sites.schedulers.local import Local
+
     owner = owners.this()
     home.ledger.register(owner, LEASE)
     slots = Slots(home.ledger, owner.id, owner.host, _capacity())
@@ -84,6 +91,8 @@ def open_engine(home: Home) -> Engine:
 
 
 def _capacity() -> Resources:
+    from weftwork.sites.local import machine_resources
+
     found = machine_resources()
     text = os.environ.get("WEFT_CPUS")
     if not text:

@@ -39,8 +39,8 @@ CHUNK = 512
 class Embedded:
     """Runs modules and workflows in this process's engine. Safe from many threads. Closed at the end of the process."""
 
-    def __init__(self, home: str | None = None) -> None:
-        self.home = config.open_home(home)
+    def __init__(self, home: str | config.Home | None = None) -> None:
+        self.home = home if isinstance(home, config.Home) else config.open_home(home)
         self._portal = Portal("weft-engine")
         self._portal.start()
         self.engine: Engine = self._portal.call(self._open())

@@ -21,6 +21,7 @@ from weftwork.core.placement import Placement
 from weftwork.engine.binding import Binder
 from weftwork.engine.collecting import Collector
 from weftwork.engine.commands import Folders
+from weftwork.engine.frames import frame_of
 from weftwork.engine.jobs import Live, Request
 from weftwork.engine.scribe import Scribe
 from weftwork.engine.watching import Watch
@@ -70,9 +71,7 @@ class Engine:
         refusal = site.refusal(module, placement.resources)
         if refusal is not None:
             raise Refused(f"the site {site.name} does not take {module.name}: {refusal}")
-        return Frame(
-            module.checksum, module.name, module.counted_program(), site.resolve(module), module.counted_outputs()
-        )
+        return frame_of(module, site.resolve(module))
 
     # From submit to result
 

@@ -14,18 +14,14 @@ from weftwork.core.module import Command, Function, Module
 from weftwork.core.placement import Resources
 from weftwork.errors import EnvironmentDiffers, Refused
 from weftwork.ports import Scheduler
-from weftwork.python.environment import python_environment
 
 HashFile = Callable[[Path], tuple[Checksum, int]]
 
 
-class LocalSite:
-    """Runs modules on this machine, in no container: the programs themselves count by content."""
+class Machine:
+    """What is installed on this machine: enough to make a key, with nothing that could run."""
 
-    name = "local"
-
-    def __init__(self, scheduler: Scheduler, hash_file: HashFile) -> None:
-        self.scheduler = scheduler
+    def __init__(self, hash_file: HashFile) -> None:
         self._hash = hash_file
 
     def resolve(self, module: Module) -> dict[str, Any]:
@@ -35,6 +31,9 @@ class LocalSite:
             raise Refused(f"{module.name} needs the image {declared.image}, and the site local runs without containers")
         out: dict[str, Any] = {}
         if isinstance(module.program, Function):
+            # Imported here: commands need nothing of Python's packages.
+            from weftwork.python.environment import python_environment
+
             out = dict(python_environment(declared.packages))
         else:
             out = {"system": platform.system().lower(), "machine": platform.machine().lower()}
@@ -76,6 +75,16 @@ class LocalSite:
                 )
             out[tool] = (path, self._hash(Path(os.path.realpath(path)))[0])
         return out
+
+
+class LocalSite(Machine):
+    """Runs modules on this machine, in no container: the programs themselves count by content."""
+
+    name = "local"
+
+    def __init__(self, scheduler: Scheduler, hash_file: HashFile) -> None:
+        super().__init__(hash_file)
+        self.scheduler = scheduler
 
     def refusal(self, module: Module, resources: Resources) -> str | None:
         capacity = self.scheduler.capacity()
