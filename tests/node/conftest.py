@@ -18,9 +18,15 @@ def resident(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Resident]:
     stop_supervisor(home)
 
 
-@pytest.fixture(params=["resident", "alone", "portable"])
+@pytest.fixture(params=["resident", "alone"])
 def lane(request: pytest.FixtureRequest, tmp_path: Path) -> Lane:
-    """Every way to run a folder."""
+    """Both ways to run folders."""
+    return request.getfixturevalue("resident") if request.param == "resident" else Alone(tmp_path)
+
+
+@pytest.fixture(params=["resident", "alone", "portable"])
+def any_system(request: pytest.FixtureRequest, tmp_path: Path) -> Lane:
+    """Both ways, and one without what only Linux has."""
     if request.param == "resident":
         return request.getfixturevalue("resident")
     if request.param == "portable" and shutil.which("ps") is None:

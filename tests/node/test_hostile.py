@@ -25,8 +25,10 @@ from weftwork.node.job import DirectoryInput, Expected, FileInput
 PYTHON = sys.executable
 
 
-def test_ignoring_sigterm_ends_at_the_time_limit_after_the_grace(lane: Lane) -> None:
-    outcome, _ = lane.run(script="trap '' TERM; while :; do sleep 0.05; done", limits=limits(seconds=0.3, grace=0.3))
+def test_ignoring_sigterm_ends_at_the_time_limit_after_the_grace(any_system: Lane) -> None:
+    outcome, _ = any_system.run(
+        script="trap '' TERM; while :; do sleep 0.05; done", limits=limits(seconds=0.3, grace=0.3)
+    )
     assert isinstance(outcome.error, TimeLimit)
     assert outcome.error.details["limit"] == 0.3
     assert outcome.signal == 9
@@ -41,13 +43,13 @@ def test_a_job_that_heeds_sigterm_is_not_killed(lane: Lane) -> None:
     assert (folder / "stdout").read_text() == "bye\n"
 
 
-def test_a_stopped_job_ends_at_the_time_limit(lane: Lane) -> None:
-    outcome, _ = lane.run(script="kill -STOP $$", limits=limits(seconds=0.3, grace=0.3))
+def test_a_stopped_job_ends_at_the_time_limit(any_system: Lane) -> None:
+    outcome, _ = any_system.run(script="kill -STOP $$", limits=limits(seconds=0.3, grace=0.3))
     assert isinstance(outcome.error, TimeLimit)
 
 
-def test_a_grandchild_that_holds_the_streams_does_not_delay_the_end(lane: Lane) -> None:
-    outcome, _ = lane.run(script="sleep 4711.1 & echo done", outputs=(file("said", "stdout"),))
+def test_a_grandchild_that_holds_the_streams_does_not_delay_the_end(any_system: Lane) -> None:
+    outcome, _ = any_system.run(script="sleep 4711.1 & echo done", outputs=(file("said", "stdout"),))
     assert outcome.error is None
     assert outcome.ended - outcome.started < 5
     assert running("4711.1") == []
@@ -67,8 +69,8 @@ def test_closing_its_streams_and_living_on_is_allowed(lane: Lane) -> None:
         ("4711.4", "setsid sh -c '(sleep 4711.4 &) ' & wait"),
     ],
 )
-def test_leaving_the_group_and_the_session_is_no_escape(lane: Lane, name: str, script: str) -> None:
-    outcome, _ = lane.run(script=f"{script}\nsleep 0.1")
+def test_leaving_the_group_and_the_session_is_no_escape(any_system: Lane, name: str, script: str) -> None:
+    outcome, _ = any_system.run(script=f"{script}\nsleep 0.1")
     assert outcome.error is None
     assert running(name) == []
 
@@ -83,9 +85,9 @@ def test_hiding_every_mark_is_no_escape(resident: Resident) -> None:
     assert running("4711.5") == []
 
 
-def test_a_child_that_forks_as_fast_as_it_dies_is_ended(lane: Lane) -> None:
+def test_a_child_that_forks_as_fast_as_it_dies_is_ended(any_system: Lane) -> None:
     script = "f() { setsid sleep 4711.6 & }; for i in 1 2 3 4 5 6 7 8 9 10; do f; done; sleep 0.1"
-    outcome, _ = lane.run(script=script)
+    outcome, _ = any_system.run(script=script)
     assert outcome.error is None
     assert running("4711.6") == []
 
@@ -100,8 +102,8 @@ def test_flooding_both_streams_is_kept_whole(resident: Resident) -> None:
     assert (folder / "stderr").stat().st_size == 100_000_000
 
 
-def test_flooding_past_the_disk_limit_ends_and_is_cut(lane: Lane) -> None:
-    outcome, folder = lane.run(script="yes & yes >&2; wait", limits=limits(disk=3_000_000, grace=0.2))
+def test_flooding_past_the_disk_limit_ends_and_is_cut(any_system: Lane) -> None:
+    outcome, folder = any_system.run(script="yes & yes >&2; wait", limits=limits(disk=3_000_000, grace=0.2))
     assert isinstance(outcome.error, DiskLimit)
     assert "2.9 MiB" in outcome.error.message
     assert (folder / "stdout").stat().st_size <= 3_000_000
@@ -265,24 +267,24 @@ def test_an_optional_output_may_be_missing(lane: Lane) -> None:
     assert outcome.outputs == {"x": None, "y": None}
 
 
-def test_an_exit_code_brings_the_last_words(lane: Lane) -> None:
-    outcome, _ = lane.run(script="echo nonsense >&2; echo 'no such star' >&2; exit 3", outputs=(file("x"),))
+def test_an_exit_code_brings_the_last_words(any_system: Lane) -> None:
+    outcome, _ = any_system.run(script="echo nonsense >&2; echo 'no such star' >&2; exit 3", outputs=(file("x"),))
     assert isinstance(outcome.error, ExitCode)
     assert outcome.exit_code == outcome.error.details["exit_code"] == 3
     assert "exit code 3" in outcome.error.message
     assert outcome.error.message.endswith("no such star")
 
 
-def test_killing_itself_is_told_as_signal_9_perhaps_memory(lane: Lane) -> None:
-    outcome, _ = lane.run(script="kill -9 $$")
+def test_killing_itself_is_told_as_signal_9_perhaps_memory(any_system: Lane) -> None:
+    outcome, _ = any_system.run(script="kill -9 $$")
     assert isinstance(outcome.error, Signalled)
     assert "killed by signal 9, perhaps" in outcome.error.message
     assert outcome.signal == 9
 
 
-def test_passing_the_memory_limit_in_a_grandchild(lane: Lane) -> None:
+def test_passing_the_memory_limit_in_a_grandchild(any_system: Lane) -> None:
     eat = "import time; x = bytearray(150_000_000); time.sleep(30)"
-    outcome, _ = lane.run(
+    outcome, _ = any_system.run(
         "sh", "-c", '"$1" -I -S -c "$2" & wait', "sh", PYTHON, eat, limits=limits(memory=100_000_000, grace=0.2)
     )
     assert isinstance(outcome.error, MemoryLimit)
@@ -300,9 +302,9 @@ def test_shared_pages_count_once_for_the_memory_limit(resident: Resident) -> Non
     assert outcome.error is None
 
 
-def test_too_many_processes(lane: Lane) -> None:
+def test_too_many_processes(any_system: Lane) -> None:
     script = "for i in 1 2 3 4 5 6 7 8 9; do sleep 4711.7 & done; wait"
-    outcome, _ = lane.run(script=script, limits=limits(processes=5, grace=0.2))
+    outcome, _ = any_system.run(script=script, limits=limits(processes=5, grace=0.2))
     assert outcome.error is not None
     assert "10 processes; its limit is 5" in outcome.error.message
     assert running("4711.7") == []
@@ -331,9 +333,9 @@ def test_a_program_that_is_not_there(lane: Lane) -> None:
     assert outcome.error.details["exit_code"] == 127
 
 
-def test_nothing_is_inherited(lane: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_inherited(any_system: Lane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "1")
-    outcome, folder = lane.run("env", environment={"PATH": os.defpath, "B": "a\nb"})
+    outcome, folder = any_system.run("env", environment={"PATH": os.defpath, "B": "a\nb"})
     assert outcome.error is None
     names = {line.split("=")[0] for line in (folder / "stdout").read_text().splitlines() if "=" in line}
     assert names <= {"PATH", "B", "HOME", "TMPDIR", "WEFT_JOB"}

@@ -97,13 +97,17 @@ def cleanup(folder: str, patience: float = 10.0) -> bool:
     if not held.lost and held.runner[0] != os.getpid() and processes.is_running(*held.runner):
         raise Conflict(f"{folder} is being run by process {held.runner[0]}: cancel it there", folder=folder)
     deadline = time.monotonic() + patience
-    while rest := _remains(folder, held):
+    clean = 0
+    # Twice: the table is not read in one instant, and a program that is just being loaded shows no environment.
+    while clean < 2:
+        rest = _remains(folder, held)
+        clean = 0 if rest else clean + 1
         for pid in rest:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.01)
+        time.sleep(0.005)
     return True
 
 

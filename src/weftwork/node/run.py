@@ -118,8 +118,9 @@ class _Attempt:
         if self.request.abandoned:
             return
         self._update(started=time.time())
+        base = disk.used(self.folder) if job.limits.disk is not None else 0
         command = self._start(job)
-        watch = Watch(self.runner.children, command, job.limits, self.request)
+        watch = Watch(self.runner.children, command, job.limits, self.request, base)
         try:
             claim.note_started(self.held, command.pid, command.started)
             self.on_start(command.pid)

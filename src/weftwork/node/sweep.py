@@ -67,6 +67,7 @@ class Children:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._commands: dict[int, Command] = {}
+        self._reaped = 0
         self._adopts = processes.become_subreaper()
 
     def spawn(
@@ -147,8 +148,14 @@ class Children:
         return self._kill_orphans(command)
 
     def _kill_orphans(self, command: Command) -> bool:
+        """One pass over the orphans; ``True`` when there were any, or when another pass is needed to be certain.
+
+        The table is not read in one instant: a child may be seen below a parent that is reaped before its own turn
+        comes. So a pass in which any orphan was reaped, by whatever thread, is no proof.
+        """
         if self._adopts and _childless():
             return False
+        reaped = self._reaped
         since = processes.pids_since(command.pid, time.monotonic() - command.began)
         everything = processes.table(since)
         marked = set() if self._adopts else processes.marked(command.folder)
@@ -158,7 +165,7 @@ class Children:
                 command.known.add((process.pid, process.started))
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(process.pid, signal.SIGKILL)
-        return bool(found)
+        return bool(found) or self._reaped != reaped
 
     def _is_orphan_of(self, command: Command, process: Process, marked: set[int]) -> bool:
         if not self._adopts:
@@ -178,9 +185,11 @@ class Children:
 
     def _was_reaped(self, pid: int) -> bool:
         try:
-            return os.waitpid(pid, os.WNOHANG)[0] != 0
+            gone = os.waitpid(pid, os.WNOHANG)[0] != 0
         except ChildProcessError:
             return True
+        self._reaped += gone
+        return gone
 
 
 def _akin(command: Command, process: Process) -> bool:

@@ -26,9 +26,12 @@ _SNAPSHOTS: Final = processes.Snapshots()
 
 
 class Watch:
-    """One command under its limits. After :meth:`until_end`: ``verdict`` why it was stopped, if it was; peaks seen."""
+    """One command under its limits. After :meth:`until_end`: ``verdict`` why it was stopped, if it was; peaks seen.
 
-    def __init__(self, children: Children, command: Command, limits: Limits, request: Request) -> None:
+    ``base`` are the bytes that lay in the folder before the command started.
+    """
+
+    def __init__(self, children: Children, command: Command, limits: Limits, request: Request, base: int) -> None:
         self.verdict: WeftError | None = None
         self.memory = 0
         self.disk = 0
@@ -43,7 +46,7 @@ class Watch:
         limited = any(limit is not None for limit in (limits.memory, limits.disk, limits.processes))
         self._interval = _OFTEN if limited else _SELDOM
         self._sample_at = command.began + _OFTEN
-        self._base = disk.used(command.folder) if limits.disk is not None else 0
+        self._base = base
         self._poller = select.poll()
         self._poller.register(request.descriptor, select.POLLIN)
         if command.pidfd is not None:
