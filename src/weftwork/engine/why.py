@@ -14,6 +14,10 @@ from weftwork.errors import WeftError
 from weftwork.ports import JobRow, Ledger, Store
 
 
+_CANDIDATES = 50
+"""How many earlier jobs are looked at for the one most alike: the items of a map differ in their inputs alone."""
+
+
 def why(ledger: Ledger, store: Store, job: str) -> list[str]:
     """Lines that say why a job ran or was answered from the cache, against the earlier job most like it."""
     row = ledger.job(job)
@@ -37,12 +41,26 @@ class _Teller:
         if not row.placement.cache:
             yield "  it was asked to run whether or not a result is known (cache: false)"
         yield from self._unusable(row)
-        for earlier in self._ledger.previous(job.name, job.id, None, row.step):
-            lines = list(self._compared(row, self._ledger.job(earlier)))
-            if lines:
-                yield from lines
-                return
+        earlier = self._nearest(row)
+        if earlier is not None:
+            yield from self._compared(row, earlier)
+            return
         yield f"  nothing to compare it with: {job.name} was never calculated here before"
+
+    def _nearest(self, row: JobRow) -> JobRow | None:
+        """The earlier job that differs in the fewest parts; of equals the one that the ledger names first."""
+        run = None if row.run is None else self._ledger.run(row.run).name
+        now = self._document(row.job.key)
+        best: tuple[int, JobRow] | None = None
+        for job in self._ledger.previous(row.job.name, row.job.id, run, row.step)[:_CANDIDATES]:
+            earlier = self._ledger.job(job)
+            before = self._document(earlier.job.key)
+            if now is None or before is None:
+                continue
+            distance = _distance(before, now)
+            if best is None or distance < best[0]:
+                best = (distance, earlier)
+        return None if best is None else best[1]
 
     def _cached(self, row: JobRow) -> Iterator[str]:
         record = self._ledger.record_of(row.job.id)
@@ -124,6 +142,13 @@ class _Teller:
             except WeftError:
                 pass
         return f"{ref.type} {ref.checksum.short} ({ref.size:,} bytes)"
+
+
+def _distance(before: Mapping[str, Any], after: Mapping[str, Any]) -> int:
+    """In how many parts two calculations differ, each input a part."""
+    parts = sum(before[part] != after[part] for part in ("program", "environment", "outputs"))
+    names = {*before["inputs"], *after["inputs"]}
+    return int(parts + sum(before["inputs"].get(name) != after["inputs"].get(name) for name in names))
 
 
 def _type(document: Mapping[str, Any]) -> str:

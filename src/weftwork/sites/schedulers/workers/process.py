@@ -23,13 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import weftwork
+from weftwork import errors
 from weftwork.errors import Corrupt
 from weftwork.node.frames import Frame, Unpacker, pack
 from weftwork.node.worker import TOKEN
 from weftwork.sites.schedulers.workers.wire import Batches
 
-ROOT: Final = str(Path(weftwork.__file__).resolve().parent.parent)
+ROOT: Final = str(Path(errors.__file__).resolve().parent.parent)
 _BOOT: Final = "import sys; sys.path.append(sys.argv[1]); from weftwork.node.worker import main; main(sys.argv[2:])"
 _RECEIVE: Final = 1 << 18
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
