@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from weftwork.core.checksum import Checksum, canonical
-from weftwork.core.values import Ref
+from weftwork.core.values import Ref, Type
 
 TAG = "weft.calculation.v1"
 
@@ -34,13 +34,11 @@ class Frame:
     program: dict[str, Any]
     environment: dict[str, Any]
     outputs: dict[str, Any]
-    _templates: dict[tuple[tuple[str, str], ...], tuple[bytes, ...]] = field(
-        default_factory=dict, compare=False, repr=False
-    )
+    _templates: dict[tuple[Any, ...], tuple[bytes, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def key(self, inputs: Sequence[tuple[str, Ref]]) -> Checksum:
         """The key with these inputs, which are sorted by name. Made from a template: equal to :func:`key_of` of the parts."""
-        shape = tuple((name, str(ref.type)) for name, ref in inputs)
+        shape = tuple([(name, _shape(ref.type)) for name, ref in inputs])
         pieces = self._templates.get(shape)
         if pieces is None:
             pieces = self._templates[shape] = self._template(inputs)
@@ -51,17 +49,19 @@ class Frame:
         return Checksum.of(b"".join(joined))
 
     def _template(self, inputs: Sequence[tuple[str, Ref]]) -> tuple[bytes, ...]:
-        marks = [f"{index:064x}" for index in range(len(inputs))]
-        bound = {name: [ref.type.document(), mark] for (name, ref), mark in zip(inputs, marks, strict=True)}
-        text = canonical([TAG, self.program, self.environment, bound, self.outputs])
-        # Only the inputs part is searched: nothing before it can be mistaken for a mark.
-        start = text.index(canonical(bound))
-        pieces, position = [], 0
-        for mark in marks:
-            found = text.index(b'"' + mark.encode("ascii") + b'"', max(start, position)) + 1
-            pieces.append(text[position:found])
-            position = found + 64
-        return (*pieces, text[position:])
+        """The bytes before, between and after the checksums. Put together, never searched: any text may look like one."""
+        pieces = [canonical([TAG, self.program, self.environment])[:-1] + b",{"]
+        for index, (name, ref) in enumerate(inputs):
+            pieces[-1] += b"," * (index > 0) + canonical(name) + b":[" + canonical(ref.type.document()) + b',"'
+            pieces.append(b'"]')
+        pieces[-1] += b"}," + canonical(self.outputs) + b"]"
+        return tuple(pieces)
+
+
+def _shape(kind: Type) -> Any:
+    """What tells two types apart in a key: their text, or for what a text cannot say their document."""
+    document = kind.document()
+    return document if isinstance(document, str) else canonical(document)
 
 
 @dataclass(frozen=True, slots=True)
