@@ -2,7 +2,8 @@
 
 A value that holds other buffers is canonical JSON with their checksums: a ``directory`` is the
 sorted list of ``[path, executable, checksum]``, a ``collection`` the list of ``[name, checksum]``
-in its own order, a ``list`` or ``record`` of such values has a checksum in each place.
+in its own order, a ``list`` or ``record`` of such values has a checksum in each place, also where
+the item is a list itself: so a value is the same bytes, given by reference or not.
 Everything else is bytes of its own. Files and directories stand in a value as
 :class:`~weftwork.core.values.Ref`: reading a disk is not this module's business.
 """
@@ -11,10 +12,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from weftwork.core.checksum import Checksum, canonical, from_canonical, shorten
-from weftwork.core.values import ANY, File, Get, Put, Ref, Type, convert, infer
+from weftwork.core.values import ANY, JSON, File, Get, Put, Ref, Type, convert, infer
 from weftwork.errors import Invalid
 
 VERSION = 1
@@ -29,7 +31,7 @@ def encode(declared: Type, value: Any, put: Put) -> tuple[Type, bytes]:
     """
     if value is None:
         return Type("null"), b"null"
-    actual = infer(value) if declared.name == "any" else declared
+    actual = _resolved(declared, value)
     if actual.inline:
         return actual.concrete, canonical(value)
     return actual.concrete, _encode(actual, value, put)
@@ -54,22 +56,58 @@ def _encode(actual: Type, value: Any, put: Put) -> bytes:
     raise Invalid(f"{shorten(value)}: a {actual.name} must be in a store before it can be named")
 
 
+def _resolved(declared: Type, value: Any) -> Type:
+    """The declared type with each ``any`` in it, at any depth, replaced by what the value is of itself."""
+    match declared.name:
+        case "any":
+            return infer(value)
+        case "list" | "collection" if declared.item is not None and not declared.inline:
+            held = value.values() if declared.name == "collection" else value
+            if not isinstance(value, Ref) and _has_any(declared.item):
+                return replace(declared, item=_common([_resolved(declared.item, each) for each in held], value))
+        case "record" if not isinstance(value, Ref):
+            fields = [
+                (name, _resolved(item, value[name]) if _has_any(item) else item) for name, item in declared.fields
+            ]
+            return replace(declared, fields=tuple(fields))
+    return declared
+
+
+def _has_any(declared: Type) -> bool:
+    held = [declared.item] if declared.item is not None else [item for _, item in declared.fields]
+    return declared.name == "any" or any(_has_any(each) for each in held)
+
+
+def _common(kinds: list[Type], value: Any) -> Type:
+    """The one type of several items: their own where it is the same, json where all can be written in it."""
+    found = {each.concrete for each in kinds if each.name != "null"}
+    if all(each.inline for each in found):
+        return JSON
+    if len(found) > 1:
+        raise Invalid(f"{shorten(value)} mixes {', '.join(sorted(map(str, found)))}: its items must be of one type")
+    return found.pop()
+
+
 def _deep(actual: Type, value: Any, put: Put) -> Any:
-    """The JSON that stands for a value which holds buffers: inline values as they are, others by checksum."""
-    if value is None or (actual.inline and not isinstance(value, Ref)):
-        return value
-    if isinstance(value, Ref):
-        return str(value.checksum)
+    """The JSON that stands for a value which holds buffers: inline items as they are, others by checksum."""
     match actual.name:
         case "list":
             assert actual.item is not None
-            return [_deep(actual.item, each, put) for each in value]
+            return [_item(actual.item, each, put) for each in value]
         case "record":
-            return {name: _deep(item, value[name], put) for name, item in actual.fields}
-        case "collection":
-            assert actual.item is not None
-            return [[name, _leaf(actual.item, each, put)] for name, each in value.items()]
-    return _leaf(actual, value, put)
+            return {name: _item(item, value[name], put) for name, item in actual.fields}
+    assert actual.item is not None
+    return [[name, None if each is None else _leaf(actual.item, each, put)] for name, each in value.items()]
+
+
+def _item(item: Type, value: Any, put: Put) -> Any:
+    if value is None or (item.inline and not isinstance(value, Ref)):
+        return value
+    if item.inline:
+        raise Invalid(
+            f"a reference to a {value.type} stands where {item} itself is expected: its value must be read first"
+        )
+    return _leaf(item, value, put)
 
 
 def _leaf(actual: Type, value: Any, put: Put) -> str:
@@ -112,20 +150,17 @@ def decode_bytes(actual: Type, data: bytes) -> Any:
 
 
 def _undeep(actual: Type, value: Any, get: Get, local: Callable[[Type, Checksum], File]) -> Any:
-    if value is None or actual.inline:
-        return value
-    match actual.name:
-        case "list":
-            assert actual.item is not None
-            if isinstance(value, str):
-                return _undeep(actual, from_canonical(get(Checksum(value))), get, local)
-            return [_undeep(actual.item, each, get, local) for each in value]
-        case "record":
-            return {name: _undeep(item, value.get(name), get, local) for name, item in actual.fields}
-        case "collection":
-            assert actual.item is not None
-            return {name: read(actual.item, Checksum(each), get, local) for name, each in value}
-    return read(actual, Checksum(value), get, local)
+    if actual.name == "record":
+        return {name: _unitem(item, value.get(name), get, local) for name, item in actual.fields}
+    assert actual.item is not None
+    item = actual.item
+    if actual.name == "list":
+        return [_unitem(item, each, get, local) for each in value]
+    return {name: None if each is None else read(item, Checksum(each), get, local) for name, each in value}
+
+
+def _unitem(item: Type, value: Any, get: Get, local: Callable[[Type, Checksum], File]) -> Any:
+    return value if value is None or item.inline else read(item, Checksum(value), get, local)
 
 
 def read(actual: Type, checksum: Checksum, get: Get, local: Callable[[Type, Checksum], File]) -> Any:
@@ -156,7 +191,7 @@ def items(actual: Type, data: bytes) -> list[tuple[str, Ref]]:
             return [(path, Ref(Type("file"), Checksum(each), -1)) for path, _, each in value]
         case "collection":
             assert actual.item is not None
-            return [(name, Ref(actual.item, Checksum(each), -1)) for name, each in value]
+            return [(name, Ref(actual.item, Checksum(each), -1)) for name, each in value if each is not None]
         case "list":
             assert actual.item is not None
             item = actual.item
@@ -208,6 +243,8 @@ def from_text(declared: Type, text: str, where: str) -> Any:
         )
     try:
         value = _number(name, stripped) if name in ("int", "float") else json.loads(stripped)
+    except RecursionError:
+        raise Invalid(f"{where}: {shorten(text)} is nested too deeply") from None
     except ValueError:
         if name in ("any", "json"):
             return convert(ANY, text, where) if name == "any" else _not_read(declared, text, where)
