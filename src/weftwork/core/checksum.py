@@ -27,7 +27,7 @@ class Checksum(str):
     def __new__(cls, text: str) -> Self:
         if type(text) is cls:
             return text
-        if not _HEX.match(text):
+        if not isinstance(text, str) or not _HEX.match(text):
             raise Invalid(f"{text!r} is not a checksum: 64 lower-case hexadecimal digits are expected")
         return super().__new__(cls, text)
 
@@ -65,7 +65,8 @@ class Hasher:
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         self._hash.update(data)
-        self.size += len(data)
+        # A view may count items of more than one byte.
+        self.size += data.nbytes if isinstance(data, memoryview) else len(data)
 
     def checksum(self) -> Checksum:
         return Checksum.of_digest(self._hash.digest())
@@ -92,11 +93,13 @@ def canonical(value: Any) -> bytes:
 
     Raises :class:`~weftwork.errors.Invalid`, which names the place and type of what cannot be encoded.
     """
-    _check(value, (), set())
     try:
+        _check(value, (), set())
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return text.encode("utf-8")
-    except (UnicodeEncodeError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, Invalid):
+            raise
         raise Invalid(f"the value has no canonical encoding: {error}") from None
 
 
@@ -146,5 +149,8 @@ def _at(path: tuple[Any, ...]) -> str:
 
 def shorten(value: Any, limit: int = 80) -> str:
     """``repr`` of a value, cut to ``limit`` characters: for messages."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except Exception:  # a foreign repr, or an integer of too many digits, must not hide what is wrong
+        text = f"<{type(value).__qualname__}>"
     return text if len(text) <= limit else text[: limit - 3] + "..."

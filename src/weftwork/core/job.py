@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from weftwork.core.checksum import Checksum
 from weftwork.core.values import Ref
-from weftwork.errors import Conflict, WeftError, from_document
+from weftwork.errors import Conflict, Invalid, WeftError, from_document
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 ENDED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
@@ -81,6 +81,8 @@ def advance(job: Job, event: Event) -> Job:
             return replace(job, state="cancelled", ended=event.time, error=event.data.get("error"))
         case "noted":
             return job
+        case _:
+            raise Invalid(f"job {job.id}: {event.kind!r} is not a kind of event; a newer Weftwork may have written it")
 
 
 def fold(job: Job, events: Iterable[Event]) -> Job:

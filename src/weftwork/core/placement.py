@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from fractions import Fraction
 from typing import Any
 
 from weftwork.core.checksum import shorten
@@ -103,7 +104,8 @@ def parse_size(value: Any) -> int | None:
     if match is None:
         raise Invalid(f"{shorten(value)} is not a size; write it as 2 GB, 512 MiB, or a number of bytes")
     number, unit = match.groups()
-    return int(float(number) * _UNITS[(unit or "").lower()])
+    # Exact: a float has no room for all bytes of a petabyte.
+    return int(Fraction(number) * _UNITS[(unit or "").lower()])
 
 
 def parse_time(value: Any) -> float | None:
@@ -111,7 +113,10 @@ def parse_time(value: Any) -> float | None:
     if value is None:
         return None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise Invalid(f"{shorten(value)} seconds are too many") from None
     text = str(value).strip().lower()
     parts = text.split(":")
     try:

@@ -17,6 +17,7 @@ import numbers
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,10 @@ class Type:
     def __post_init__(self) -> None:
         if self.name not in NAMES:
             raise Invalid(f"{self.name!r} is not a value type; the types are {', '.join(sorted(NAMES))}")
+        if self.item is not None and self.name not in ("list", "collection"):
+            raise Invalid(f"a {self.name} has no items; only list and collection have an item type")
+        if self.fields and self.name != "record":
+            raise Invalid(f"a {self.name} has no fields; only record has them")
         if self.name == "list" and self.item is None:
             object.__setattr__(self, "item", ANY_JSON)
         if self.name == "collection" and self.item is None:
@@ -87,7 +92,7 @@ class Type:
 
     @property
     def concrete(self) -> Type:
-        """The type as it counts in a key: without what only restricts the values."""
+        """The type as it counts in a key: without what only restricts the values, fields in the order of their names."""
         if self.name == "list" and self.inline:
             return JSON
         if self.name == "record" and self.inline:
@@ -95,7 +100,18 @@ class Type:
         if self.item is None and not self.fields:
             return _PLAIN[self.name]
         item = None if self.item is None else self.item.concrete
-        return Type(self.name, item, tuple((name, each.concrete) for name, each in self.fields))
+        return Type(self.name, item, tuple(sorted((name, each.concrete) for name, each in self.fields)))
+
+    @property
+    def _plain(self) -> bool:
+        """Whether the text says all of the type."""
+        return (
+            self.name != "record"
+            and not self.choices
+            and self.minimum is None
+            and self.maximum is None
+            and (self.item is None or self.item._plain)
+        )
 
     def __str__(self) -> str:
         text = self.name
@@ -107,7 +123,7 @@ class Type:
 
     def document(self) -> Any:
         """The type as a JSON value: a text where nothing restricts it, else an object."""
-        if self.name != "record" and not self.choices and self.minimum is None and self.maximum is None:
+        if self._plain:
             return str(self)
         out: dict[str, Any] = {"type": self.name}
         if self.item is not None:
@@ -137,6 +153,9 @@ class Type:
         name = document.get("type")
         if not isinstance(name, str):
             raise Invalid(f"a type needs a name under `type`, such as float; found {shorten(dict(document))}")
+        for key in document:
+            if key not in _KEYS:
+                raise Invalid(f"a type has no {key!r}; its keys are {', '.join(_KEYS)}")
         base = _parse(name)
         low, high = document.get("range") or (None, None)
         fields = document.get("fields") or {}
@@ -150,6 +169,8 @@ class Type:
             maximum=high,
         )
 
+
+_KEYS = ("type", "item", "fields", "optional", "choices", "range")
 
 _TYPE_TEXT = re.compile(r"\s*([a-z]+)\s*(?:\[(.*)\])?\s*(\?)?\s*\Z", re.DOTALL)
 
@@ -249,7 +270,8 @@ def infer(value: Any) -> Type:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return BYTES
     if _is_array(value):
-        return ARRAY if getattr(value, "shape", ()) != () or kind.__name__ == "ndarray" else infer(value.item())
+        unwrapped = value if kind.__name__ == "ndarray" else _unwrap(value)
+        return ARRAY if unwrapped is value else infer(unwrapped)
     if _is_table(value):
         return TABLE
     if isinstance(value, (list, tuple)):
@@ -275,7 +297,10 @@ _NATIVE: dict[type, Type] = {
 def _infer_list(value: list[Any] | tuple[Any, ...]) -> Type:
     for item in value:
         if isinstance(item, (File, Ref, bytes)) or _is_array(item) or _is_table(item):
-            kinds = {infer(each) for each in value}
+            try:
+                kinds = {infer(each) for each in value}
+            except RecursionError:
+                raise Invalid("a list that contains itself is of no value type") from None
             if len(kinds) > 1:
                 raise Invalid(f"a list that mixes {', '.join(sorted(map(str, kinds)))} is of no value type")
             return Type("list", kinds.pop())
@@ -303,10 +328,10 @@ def convert(declared: Type, value: Any, where: str = "the value") -> Value:
             raise Invalid(f"{where}: a {value.type} was given where {declared} is expected")
         return value
     if declared.name == "any":
-        actual = infer(value)
-        return convert(actual, value, where)
-    result = _CONVERTERS[declared.name](declared, value, where)
-    if declared.choices and declared.name != "list" and result not in declared.choices:
+        result = convert(infer(value), value, where)
+    else:
+        result = _CONVERTERS[declared.name](declared, value, where)
+    if declared.choices and declared.name != "list" and not _chosen(result, declared.choices):
         options = ", ".join(map(repr, declared.choices))
         raise Invalid(f"{where}: {shorten(value)} is not one of {options}")
     if (declared.minimum is not None or declared.maximum is not None) and declared.name != "list":
@@ -324,6 +349,12 @@ def fits(actual: Type, declared: Type) -> bool:
         return True
     if declared.name == "list" and actual.name == "list" and actual.item and declared.item:
         return fits(actual.item, declared.item)
+    if declared.name == "record" and actual.name == "record":
+        given = dict(actual.fields)
+        return (
+            all(fits(given[name], each) if name in given else each.optional for name, each in declared.fields)
+            and given.keys() <= dict(declared.fields).keys()
+        )
     return (actual.name, declared.name) in _READ_AS
 
 
@@ -356,16 +387,27 @@ def _article(name: str) -> str:
     return ("an " if name[:1] in "aeiou" else "a ") + name
 
 
+def _chosen(value: Any, choices: tuple[Any, ...]) -> bool:
+    """Whether the value is one of the choices: ``1`` and ``1.0`` are the same one, ``1`` and ``true`` are not."""
+    return any(isinstance(each, bool) is isinstance(value, bool) and each == value for each in choices)
+
+
 def _check_range(declared: Type, value: Any, where: str) -> None:
     low, high = declared.minimum, declared.maximum
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise Invalid(f"{where}: {shorten(value)} is no number, and a number in a range is expected")
     if (low is not None and not value >= low) or (high is not None and not value <= high):
         span = f"at least {low}" if high is None else f"at most {high}" if low is None else f"from {low} to {high}"
         raise Invalid(f"{where}: {shorten(value)} is out of range; {span} is expected")
 
 
 def _unwrap(value: Any) -> Any:
-    """A numpy scalar or zero-dimensional array as the Python number it holds; anything else as it is."""
-    return value.item() if _is_array(value) and value.shape == () else value
+    """A numpy scalar or zero-dimensional array as the Python number or string it holds; anything else as it is."""
+    if not _is_array(value) or value.shape != ():
+        return value
+    # A date's item may be a plain number, a long double's is itself: neither is what it stands for.
+    kind = getattr(value.dtype, "kind", "")
+    return value.item() if kind in ("b", "i", "u", "U") or (kind == "f" and value.dtype.itemsize <= 8) else value
 
 
 def _to_null(declared: Type, value: Any, where: str) -> None:
@@ -408,19 +450,26 @@ def _to_str(declared: Type, value: Any, where: str) -> str:
 
 
 def _to_json(declared: Type, value: Any, where: str) -> Any:
+    try:
+        return _json(declared, value, where)
+    except RecursionError:
+        raise Invalid(f"{where}: the value contains itself, or is nested too deeply") from None
+
+
+def _json(declared: Type, value: Any, where: str) -> Any:
     kind = type(value)
     if value is None or kind in (bool, int, float, str):
         return value
     if isinstance(value, (list, tuple)):
-        return [_to_json(declared, item, f"{where}[{index}]") for index, item in enumerate(value)]
+        return [_json(declared, item, f"{where}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
                 raise Invalid(f"{where}: the key {shorten(key)} is a {type(key).__qualname__}; keys must be strings")
-        return {str.__str__(key): _to_json(declared, item, f"{where}[{key!r}]") for key, item in value.items()}
+        return {str.__str__(key): _json(declared, item, f"{where}[{key!r}]") for key, item in value.items()}
     unwrapped = _unwrap(value)
     if unwrapped is not value:
-        return _to_json(declared, unwrapped, where)
+        return _json(declared, unwrapped, where)
     if _is_array(value) and declared.name == "json":
         raise Invalid(f"{where}: a numpy array inside a json value; use an input or output of type array, or .tolist()")
     if isinstance(value, str):
@@ -471,7 +520,9 @@ def _to_table(declared: Type, value: Any, where: str) -> Any:
 
 def _to_list(declared: Type, value: Any, where: str) -> list[Any]:
     value = value.tolist() if _is_array(value) and declared.inline else value
-    if isinstance(value, (str, bytes, dict)) or not isinstance(value, Iterable):
+    if isinstance(value, AbstractSet):
+        raise Invalid(f"{where}: {shorten(value)} is a set, which has no order; give a list, such as sorted(...)")
+    if isinstance(value, (str, bytes, bytearray, memoryview, Mapping)) or not isinstance(value, Iterable):
         raise _wrong(declared, value, where)
     assert declared.item is not None
     item = declared.item
