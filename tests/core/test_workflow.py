@@ -210,6 +210,11 @@ def test_all_problems_are_told_at_once() -> None:
     assert set(found) == {"steps.s.inputs.curv", "steps.s.inputs", "steps.s.when", "steps.t.inputs", "outputs.r"}
 
 
+def test_what_is_wrong_with_the_items_is_told_once() -> None:
+    step = Step("s", JOIN.checksum, {"parts": ListOf((ITEM, KEY))}, for_each=ForEach("i", OutputOf("load", "n")))
+    assert set(problems(flow_of(step))) == {"steps.s.for_each"}
+
+
 def test_a_cycle_is_named() -> None:
     workflow = flow_of(
         Step("a", JOIN.checksum, {"parts": ListOf((OutputOf("b", "total"),))}),

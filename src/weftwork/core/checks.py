@@ -239,7 +239,9 @@ def _input(declared: Input, expression: Expression, step: Step, types: Types, wh
         try:
             actual = types.of(expression, step)
         except Invalid as error:
-            yield Problem(where, error.message)
+            # What is wrong with the items themselves is told at for_each.
+            if step.for_each is None or not isinstance(expression, Item | Key):
+                yield Problem(where, error.message)
             return
         if not _may_fit(actual, declared.type):
             yield Problem(where, f"{_told(expression)} is of type {actual}, and {declared.type} is expected")

@@ -1,8 +1,7 @@
 """The flow of a workflow: events in, instructions out. Sans-IO, deterministic, incremental.
 
-Work is proportional to what an event touches: a step knows how many steps it still needs, and tells those that need it
-when it has ended. Values are names (:class:`~weftwork.core.values.Ref`); contents are never seen, except the scalars
-that conditions ask for.
+Work is proportional to what an event touches: a step knows how many steps it still needs, and tells its readers when it
+has ended. Values are names (:class:`~weftwork.core.values.Ref`); of contents only the scalars in conditions are seen.
 
 How a step ends depends on how all steps before it ended and never on the order in which they did:
 
@@ -346,9 +345,9 @@ class Flow:
 
     def _race_over(self, node: _Node, units: _Units, index: int, race: RaceOf) -> None:
         if race.result is not None and units.results[index] is None:
-            if node.step.for_each is None and race.result.state == "succeeded":
-                node.scalars = race.scalars
             self._unit_ended(node, units, index, race.result)
+            if node.step.for_each is None:
+                node.scalars = race.scalars
 
     def _unit_ended(self, node: _Node, units: _Units, index: int, result: StepResult) -> None:
         units.results[index] = result
