@@ -195,7 +195,10 @@ class Trace:
         name = self._named(options.name or module.name)
         if len(columns) != 1:
             raise Invalid(f"{name}: within a workflow map takes one column; the other inputs are given by name")
-        variable = function.parameters[0]
+        free = [each for each in function.parameters if each not in constants]
+        if not free:
+            raise Invalid(f"{name}: every input of {module.name} is given by name; leave the one that the column is for")
+        variable = free[0]
         inputs = {**self._inputs(module, dict(constants), name), variable: ITEM}
         over = self._expression(columns[0], ANY, f"{name}: what it maps over")
         each = ForEach(variable, over)
