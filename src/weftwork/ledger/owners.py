@@ -18,6 +18,9 @@ from weftwork.errors import Conflict, NotFound
 from weftwork.ledger.database import Database, Transaction, next_id
 from weftwork.ports import Owner
 
+PROC = Path("/proc")
+"""Where Linux shows its processes; elsewhere there is no such folder, and psutil answers."""
+
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
 _CLOCK_DRIFT = 2.0
 
@@ -42,7 +45,7 @@ def host() -> str:
     """This host's name. A container that counts processes by itself is a host of its own: its pids mean nothing outside."""
     name = platform.node() or "localhost"
     try:
-        space = os.readlink("/proc/self/ns/pid")
+        space = os.readlink(PROC / "self/ns/pid")
     except OSError:
         return name
     return name if space == _FIRST_PID_NAMESPACE else f"{name}/{space}"
@@ -52,7 +55,7 @@ def host() -> str:
 def boot() -> str:
     """What differs each time that this host is started."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return (PROC / "sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
         import psutil
 
@@ -91,17 +94,17 @@ def _hidden(pid: int) -> bool:
 
 def _slack() -> float:
     # psutil reckons from the clock, which may have been set since; /proc counts from the boot.
-    return 0.0 if os.path.exists("/proc/self/stat") else _CLOCK_DRIFT
+    return 0.0 if (PROC / "self/stat").exists() else _CLOCK_DRIFT
 
 
 def _started(pid: int) -> float | None:
     """When the process began, in the operating system's own reckoning; ``None`` when there is none, or a dead one unburied."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        stat = (PROC / f"{pid}/stat").read_bytes()
     except ProcessLookupError:
         return None
     except OSError:
-        if os.path.exists("/proc/self/stat"):
+        if (PROC / "self/stat").exists():
             return None
         return _started_elsewhere(pid)
     fields = stat[stat.rindex(b")") + 2 :].split()

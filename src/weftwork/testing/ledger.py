@@ -6,8 +6,6 @@ the tests kill; owners of another host are known by their lease alone.
 
 from __future__ import annotations
 
-import itertools
-import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,17 +13,14 @@ from typing import Any, Protocol
 
 import pytest
 
-from weftwork.core.calculation import Calculation, Frame
+from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import Checksum, canonical
-from weftwork.core.job import Event, Record
+from weftwork.core.job import Event
 from weftwork.core.placement import Placement, Resources
-from weftwork.core.values import Ref, Type
 from weftwork.errors import Conflict, Invalid, NotFound
 from weftwork.ledger import owners
-from weftwork.ports import Claim, Claimed, Ending, Ledger, Owner
-
-LEASE = 600.0
-FRESH = Placement(cache=False)
+from weftwork.ports import Claimed, Ending, Ledger
+from weftwork.testing.ledger_samples import FRESH, LEASE, Living, calculation, claims, failed, record, succeeded
 
 
 class GroundTruth(Protocol):
@@ -48,54 +43,6 @@ class GroundTruth(Protocol):
         ...
 
     def count(self, table: str) -> int: ...
-
-
-def calculation(number: int, module: str = "double") -> Calculation:
-    """One of many calculations of a module; equal arguments, equal key."""
-    frame = Frame(Checksum.of(module.encode()), module, {"function": module}, {"platform": "any"}, {"return": "float"})
-    return Calculation.of(frame, {"x": ref(number), "größe": ref(7)})
-
-
-def ref(number: int) -> Ref:
-    return Ref(Type("float"), Checksum.of(b"%d" % number), 8)
-
-
-def record(made: Calculation, output: int = 1, **changes: Any) -> Record:
-    return Record(made.key, (("return", ref(output)),), 1790000000.1234567, **changes)
-
-
-def claims(*numbers: int, placement: Placement | None = None, **others: Any) -> list[Claim]:
-    return [Claim(calculation(number), placement or Placement(), **others) for number in numbers]
-
-
-def succeeded(claimed: Claimed, made: Calculation, output: int = 1, **changes: Any) -> Ending:
-    event = Event("succeeded", 1790000001.5)
-    return Ending(claimed.job, claimed.epoch, event, record(made, output, **changes))
-
-
-def failed(claimed: Claimed) -> Ending:
-    return Ending(claimed.job, claimed.epoch, Event("failed", 2.0, {"error": {"type": "Raised", "message": "no"}}))
-
-
-class Living:
-    """A process of this host that lives until it is killed, as an owner."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(["sleep", "1000"])
-        self.owner = owners.of_process(self._process.pid)
-        self.id = self.owner.id
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-
-_numbers = itertools.count()
-
-
-def elsewhere() -> Owner:
-    """A process of another host."""
-    return Owner(f"elsewhere-{next(_numbers)}", "another-host", "its boot", 1, 0.0)
 
 
 class LedgerFixtures:

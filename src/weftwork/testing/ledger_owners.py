@@ -11,18 +11,8 @@ from weftwork.core.job import Event
 from weftwork.errors import NotFound
 from weftwork.ledger import owners
 from weftwork.ports import Claimed, JobRow, Ledger
-from weftwork.testing.ledger import (
-    LEASE,
-    GroundTruth,
-    LedgerFixtures,
-    Living,
-    calculation,
-    claims,
-    elsewhere,
-    failed,
-    record,
-    succeeded,
-)
+from weftwork.testing.ledger import GroundTruth, LedgerFixtures
+from weftwork.testing.ledger_samples import LEASE, Living, calculation, claims, elsewhere, failed, record, succeeded
 
 
 def waiting(ledger: Ledger, owner: str, *jobs: str) -> list[str]:

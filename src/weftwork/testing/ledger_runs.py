@@ -10,15 +10,8 @@ from weftwork.core.checksum import Checksum
 from weftwork.core.placement import Resources
 from weftwork.errors import Conflict, Invalid, NotFound, Refused
 from weftwork.ports import Ledger, RunRow, StepRow
-from weftwork.testing.ledger import (
-    GroundTruth,
-    LedgerFixtures,
-    Living,
-    calculation,
-    claims,
-    failed,
-    succeeded,
-)
+from weftwork.testing.ledger import GroundTruth, LedgerFixtures
+from weftwork.testing.ledger_samples import Living, calculation, claims, failed, succeeded
 
 HOST = "here"
 ALL = Resources(cpus=4, memory=1000, gpus=1)

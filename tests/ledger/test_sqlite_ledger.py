@@ -1,0 +1,224 @@
+"""What is SQLite's own: files that are no ledger, a full disk, readers beside a writer, opening at once."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from databases import Sqlite
+
+from weftwork.core.checksum import Checksum
+from weftwork.errors import Conflict, Corrupt, Unavailable, WeftError
+from weftwork.ledger import SqliteLedger, documents, owners
+from weftwork.ports import Ending
+from weftwork.testing.ledger_samples import LEASE, calculation, claims, elsewhere, record, succeeded
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite"
+
+
+def _edit(path: Path, *statements: str) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
+def test_a_newer_ledger_is_refused_and_not_touched(path: Path) -> None:
+    SqliteLedger(path).close()
+    _edit(path, "INSERT INTO migration VALUES (99, '7.5')")
+    before = path.read_bytes()
+    with pytest.raises(Conflict, match=r"newer Weftwork .*99.* install weftwork 7\.5"):
+        SqliteLedger(path)
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_another_programs_database_is_refused_and_not_touched(path: Path) -> None:
+    _edit(path, "CREATE TABLE recipes (name)")
+    before = path.read_bytes()
+    with pytest.raises(Conflict, match=r"another program.*give another home"):
+        SqliteLedger(path)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_corrupt(path: Path) -> None:
+    path.write_bytes(b"this is a letter to my grandmother " * 200)
+    with pytest.raises(Corrupt, match=r"ledger\.sqlite is damaged.*restore it"):
+        SqliteLedger(path)
+    assert path.read_bytes().startswith(b"this is a letter")
+
+
+def test_damaged_pages_are_told_with_the_path(path: Path) -> None:
+    me = owners.this()
+    with SqliteLedger(path) as ledger:
+        ledger.register(me, LEASE)
+        ledger.claim(me.id, claims(*range(2000)))
+    data = bytearray(path.read_bytes())
+    data[8192 : len(data) - 4096] = os.urandom(len(data) - 12288)
+    path.write_bytes(data)
+    with pytest.raises(Corrupt, match=str(path)), SqliteLedger(path) as ledger:
+        ledger.claim(me.id, claims(*range(2000)))
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"missing/ledger\.sqlite.*folder"):
+        SqliteLedger(tmp_path / "missing" / "ledger.sqlite")
+
+
+def test_a_ledger_that_cannot_be_written_is_named(path: Path) -> None:
+    with SqliteLedger(path) as ledger:
+        # What the file's permissions would do to anybody but root.
+        ledger._database._writer.execute("PRAGMA query_only = 1")  # type: ignore[attr-defined]
+        with pytest.raises(Unavailable, match=rf"{path}.*write permission"):
+            ledger.register(owners.this(), LEASE)
+
+
+def test_a_full_disk_loses_nothing_that_was_told(path: Path) -> None:
+    me = owners.this()
+    with SqliteLedger(path) as ledger:
+        ledger.register(me, LEASE)
+        told = ledger.claim(me.id, claims(*range(10)))
+        writer = ledger._database._writer  # type: ignore[attr-defined]
+        pages = writer.execute("PRAGMA page_count").fetchone()[0]
+        # The database's own limit on its size gives the very error of a full disk.
+        writer.execute(f"PRAGMA max_page_count = {pages + 5}")
+        with pytest.raises(Unavailable, match=r"the disk is full: free some space"):
+            ledger.claim(me.id, [replace(claim, run="new") for claim in claims(*range(10, 3000))])
+        writer.execute("PRAGMA max_page_count = 1000000")
+        assert len(ledger.jobs(limit=5000)) == 10
+        again = ledger.claim(me.id, [replace(claim, run="new") for claim in claims(*range(3000))])
+        assert [answer.answer for answer in again] == ["waiting"] * 10 + ["mine"] * 2990
+        assert [answer.job for answer in again[:10]] == [answer.job for answer in told]
+        assert ledger.jobs(limit=1)[0].run == "new"
+    assert Sqlite(path.parent).sound()
+
+
+def test_readers_do_not_wait_for_a_writer(path: Path) -> None:
+    me = owners.this()
+    with SqliteLedger(path) as ledger, SqliteLedger(path) as other:
+        ledger.register(me, LEASE)
+        (job,) = ledger.claim(me.id, claims(1))
+        ledger.end(me.id, [succeeded(job, calculation(1))])
+        with ledger._database.write() as tx:
+            tx.run("DELETE FROM record")
+            begin = time.monotonic()
+            for each in (ledger, other):
+                assert each.records([calculation(1).key]) == {calculation(1).key: record(calculation(1))}
+                assert each.job(job.job).job.state == "succeeded"
+                each.version()
+            assert time.monotonic() - begin < 5
+            tx.run("INSERT INTO record VALUES (1, 1, 'answer', ?)", (documents.record_text(record(calculation(1))),))
+
+
+def test_many_threads_read_and_write_at_once(path: Path) -> None:
+    me = owners.this()
+    failures: list[BaseException] = []
+    with SqliteLedger(path) as ledger:
+        ledger.register(me, LEASE)
+
+        def work(first: int) -> None:
+            try:
+                for number in range(first, first + 30):
+                    (job,) = ledger.claim(me.id, claims(number))
+                    ledger.end(me.id, [succeeded(job, calculation(number))])
+                    assert ledger.record_of(job.job) == record(calculation(number))
+                    assert len(ledger.events(job.job)) == 2
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(first * 100,)) for first in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert len(ledger.jobs(limit=1000)) == 240
+
+
+def test_a_creation_that_was_cut_short_is_made_good(path: Path) -> None:
+    _edit(path, "PRAGMA journal_mode = wal")
+    with SqliteLedger(path) as ledger:
+        assert ledger.jobs() == []
+
+
+def test_on_a_network_file_system_there_is_no_write_ahead_log_and_one_host(tmp_path: Path) -> None:
+    Sqlite(tmp_path).open().close()
+    database = Sqlite(tmp_path, network=True)
+    far, near = elsewhere(), owners.this()
+    with database.open() as ledger:
+        assert database.ask("PRAGMA journal_mode") == [("delete",)]
+        ledger.register(far, 0.3)
+        with pytest.raises(Conflict, match=r"one host at a time.*another-host"):
+            ledger.register(near, LEASE)
+        time.sleep(0.35)
+        ledger.register(near, LEASE)
+        with pytest.raises(Conflict, match="network"):
+            ledger.register(far, LEASE)
+        ledger.release(near.id)
+        ledger.register(far, LEASE)
+
+
+def test_keys_that_begin_alike_are_told_apart(path: Path) -> None:
+    me = owners.this()
+    with SqliteLedger(path) as ledger:
+        ledger.register(me, LEASE)
+        made = [replace(calculation(1), key=Checksum("f" * 16 + end * 48)) for end in "0f"]
+        asked = [replace(claims(1)[0], calculation=each) for each in made]
+        (first,) = ledger.claim(me.id, asked[:1])
+        ledger.end(me.id, [Ending(first.job, 1, succeeded(first, made[0]).event, record(made[0]))])
+        assert [answer.answer for answer in ledger.claim(me.id, asked)] == ["hit", "mine"]
+        assert list(ledger.records([each.key for each in made])) == [made[0].key]
+
+
+def test_every_error_of_the_database_becomes_one_of_ours(path: Path) -> None:
+    with (
+        SqliteLedger(path) as ledger,
+        pytest.raises(WeftError, match=r"ledger\.sqlite.*no such table"),
+        ledger._database.write() as tx,
+    ):
+        tx.run("SELECT * FROM absent")
+
+
+class TestAlive:
+    def test_this_process_lives_and_its_namesakes_do_not(self) -> None:
+        me = owners.this()
+        assert owners.alive(me) is True
+        assert owners.alive(replace(me, started=me.started + 1)) is False
+        assert owners.alive(replace(me, boot="another")) is False
+        assert owners.alive(replace(me, host="another")) is None
+
+    def test_a_dead_child_that_nobody_has_buried_is_dead(self) -> None:
+        child = subprocess.Popen(["sleep", "1000"])
+        owner = owners.of_process(child.pid)
+        assert owners.alive(owner) is True
+        child.kill()
+        until = time.monotonic() + 10
+        while owners.alive(owner) and time.monotonic() < until:
+            time.sleep(0.005)
+        assert owners.alive(owner) is False
+        child.wait()
+        assert owners.alive(owner) is False
+
+    def test_another_users_process_is_alive(self) -> None:
+        assert owners.alive(owners.of_process(1)) is True
+
+    def test_without_proc_psutil_tells(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(owners, "PROC", Path("/nowhere"))
+        child = subprocess.Popen(["sleep", "1000"])
+        owner = owners.of_process(child.pid)
+        assert owner.started > 1e9
+        assert owners.alive(owner) is True
+        assert owners.alive(replace(owner, started=owner.started - 60)) is False
+        child.kill()
+        child.wait()
+        assert owners.alive(owner) is False
