@@ -187,6 +187,47 @@ CONSTRUCTS = {
                 refused = True
             return Square(x).area(), refused
         """,
+    "virtual subclasses": """
+        import abc
+        class Shape(abc.ABC): pass
+        class Round: pass
+        Shape.register(Round)
+        Shape.register(complex)
+        def run(x):
+            return isinstance(Round(), Shape), isinstance(1j, Shape), isinstance(x, Shape)
+        """,
+    "typed dict": """
+        from typing import TypedDict, NotRequired
+        class P(TypedDict):
+            x: float
+            y: NotRequired[int]
+        class Q(P, total=False):
+            z: str
+        def run(x):
+            return P(x=x), Q(x=1, z="a"), sorted(Q.__optional_keys__), P.__name__
+        """,
+    "a module's dict": """
+        import types, math
+        import program
+        def run(x):
+            return program.__dict__["hidden"](x), vars(program)["K"]
+        def hidden(x):
+            return x + K
+        K = 3
+        """,
+    "single dispatch method": """
+        import functools
+        class C:
+            @functools.singledispatchmethod
+            def f(self, x):
+                return "any"
+            @f.register
+            def _(self, x: int):
+                return "int"
+            g = functools.partialmethod(lambda self, a, b: (a, b), 1)
+        def run(x):
+            return C().f(x), C().f("s"), C().g(2)
+        """,
     "init subclass runs once": """
         SEEN = []
         class Base:

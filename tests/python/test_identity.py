@@ -154,6 +154,7 @@ def test_class_attributes_set_from_another_module_count(project):
         ("import numpy as np\nA = np.ones(3000)\ndef run():\n    return A.sum()\n", "ones(3000)", "zeros(3000)"),
         ("class C:\n    @property\n    def p(self):\n        return 1\ndef run():\n    return C().p\n", "return 1", "return 2"),
         ("class M(type):\n    k = 1\nclass C(metaclass=M): pass\ndef run():\n    return C.k\n", "k = 1", "k = 2"),
+        ("def run():\n    return run.k\nrun.k = 1\n", "k = 1", "k = 2"),
         ("def run(*, a=1):\n    return a\n", "a=1", "a=2"),
         ("def run(a, /, b):\n    return a\n", "a, /, b", "b, /, a"),
         ("V = {1: 'a', 2: 'b'}\ndef run():\n    return list(V)\n", "1: 'a', 2: 'b'", "2: 'b', 1: 'a'"),

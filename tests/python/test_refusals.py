@@ -16,6 +16,7 @@ REFUSED = {
     "eval": ("def run(x):\n    return eval(x)\n", "eval"),
     "compile": ("def run(x):\n    return compile(x, '', 'eval')\n", "compile"),
     "globals": ("def run(x):\n    return globals()[x]\n", "globals"),
+    "the globals of a function": ("def run(x):\n    return run.__globals__[x]\n", "globals"),
     "eval by another name": ("from builtins import eval as e\ndef run(x):\n    return e(x)\n", "eval"),
     "computed import": ("import importlib\ndef run(x):\n    return importlib.import_module(x)\n", "import_module"),
     "computed import by another name": ("from importlib import import_module as i\ndef run(x):\n    return i(x)\n", "import_module"),

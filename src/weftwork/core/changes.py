@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from weftwork.core import syntax
+from weftwork.core.compared import LIMIT, Bundle, Values, show_bytes, title_of
 
 What: TypeAlias = Literal[
     "constant", "code", "captured value", "default", "added", "removed", "package", "file", "setting"
@@ -40,16 +41,13 @@ class Change:
         return f"{self.what} in {self.name}{where}: {self.before} → {self.after}"
 
 
-_Definition: TypeAlias = tuple[str, str, str, int]
-_DEFINITIONS: Final = ("function", "class")
 _CAPTURED: Final = ("closure", "defaults", "kwdefaults", "attributes", "namespace", "annotations")
 _PLACES: Final = frozenset({"source", "line", "column", "file", "module", "free", *_CAPTURED})
-_LIMIT = 120
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     """What changed from one bundle's document to another's; empty when their identities are equal."""
-    before, after = _Bundle(old), _Bundle(new)
+    before, after = Bundle(old), Bundle(new)
     found = list(_compare(before, after))
     if not found and any(old.get(name) != new.get(name) for name in ("codecs", "optimize", "counts")):
         texts = [str({name: d.get(name) for name in ("codecs", "optimize", "counts")}) for d in (old, new)]
@@ -57,75 +55,30 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     return list(dict.fromkeys(found))
 
 
-class _Bundle:
-    """One document, with its definitions by name."""
-
-    def __init__(self, document: Mapping[str, Any]) -> None:
-        self.document = document
-        self.nodes: list[Mapping[str, Any]] = document["nodes"]
-        self.definitions: dict[_Definition, int] = {}
-        self.keys: dict[int, _Definition] = {}
-        self.modules = {node["name"]: node for node in self.nodes if node["kind"] == "module"}
-        for index, node in enumerate(self.nodes):
-            if node["kind"] in _DEFINITIONS:
-                self._add(index, node)
-
-    def _add(self, index: int, node: Mapping[str, Any]) -> None:
-        # A wrapper takes the name of what it wraps, and lambdas have none: the text and the order tell them apart.
-        own = node["kind"] if node["kind"] == "class" else _defined_name(node)
-        key = (self.module_of(node), node["qualname"], own, 0)
-        while key in self.definitions:
-            key = (*key[:3], key[3] + 1)
-        self.definitions[key] = index
-        self.keys[index] = key
-
-    def module_of(self, node: Mapping[str, Any]) -> str:
-        index = node.get("module")
-        return str(self.nodes[index]["name"]) if index is not None else ""
-
-    def place(self, node: Mapping[str, Any]) -> tuple[str, int]:
-        """File and line of a definition; a class has those of its first method."""
-        if node["kind"] == "function":
-            return str(node.get("file", "")), int(node.get("line", 0))
-        index = node.get("module")
-        return (str(self.nodes[index].get("file", "")), 0) if index is not None else ("", 0)
-
-
-def _defined_name(node: Mapping[str, Any]) -> str:
-    if node["form"] == "lambda":
-        return "<lambda>"
-    return str(node["source"]).lstrip().removeprefix("async ").lstrip().removeprefix("def").partition("(")[0].strip()
-
-
-def _title(key: _Definition) -> str:
-    name = key[1] if key[2] in ("class", "<lambda>") or key[1].rpartition(".")[2] == key[2] else f"{key[1]} ({key[2]})"
-    return f"{key[0]}.{name}" if key[0] else name
-
-
-def _compare(old: _Bundle, new: _Bundle) -> Iterator[Change]:
+def _compare(old: Bundle, new: Bundle) -> Iterator[Change]:
     for key, index in new.definitions.items():
         node = new.nodes[index]
         if key in old.definitions:
-            yield from _definition(old, old.nodes[old.definitions[key]], new, node, _title(key))
+            yield from _definition(old, old.nodes[old.definitions[key]], new, node, title_of(key))
         else:
-            yield Change(node["kind"], _title(key), *new.place(node), "added", "", _head(node))
+            yield Change(node["kind"], title_of(key), *new.place(node), "added", "", _head(node))
     for key, index in old.definitions.items():
         if key not in new.definitions:
             node = old.nodes[index]
-            yield Change(node["kind"], _title(key), *old.place(node), "removed", _head(node), "")
+            yield Change(node["kind"], title_of(key), *old.place(node), "removed", _head(node), "")
     for name, module in new.modules.items():
         if name in old.modules:
             yield from _module(old, old.modules[name], new, module)
     yield from _others(old, new)
 
 
-def _others(old: _Bundle, new: _Bundle) -> Iterator[Change]:
+def _others(old: Bundle, new: Bundle) -> Iterator[Change]:
     for name in ("entry", "declared"):
-        for path, before, after in _Values(old, new).compare(name, old.document[name], new.document[name]):
+        for path, before, after in Values(old, new).compare(name, old.document[name], new.document[name]):
             yield Change("program", path, "", 0, "captured value", before, after)
     files = [{node["path"]: node for node in bundle.nodes if node["kind"] == "file"} for bundle in (old, new)]
     for path in sorted(files[0].keys() | files[1].keys()):
-        texts = ["" if path not in each else _show_bytes(each[path]["bytes"]) for each in files]
+        texts = ["" if path not in each else show_bytes(each[path]["bytes"]) for each in files]
         if texts[0] != texts[1]:
             yield Change("file", path, path, 0, "file", texts[0], texts[1])
     packages = [set(bundle.document.get("packages", ())) for bundle in (old, new)]
@@ -135,19 +88,19 @@ def _others(old: _Bundle, new: _Bundle) -> Iterator[Change]:
 
 
 def _head(node: Mapping[str, Any]) -> str:
-    return str(node.get("source", f"class {node['name']}")).strip().partition("\n")[0][:_LIMIT]
+    return str(node.get("source", f"class {node['name']}")).strip().partition("\n")[0][:LIMIT]
 
 
-def _module(old: _Bundle, before: Mapping[str, Any], new: _Bundle, after: Mapping[str, Any]) -> Iterator[Change]:
+def _module(old: Bundle, before: Mapping[str, Any], new: Bundle, after: Mapping[str, Any]) -> Iterator[Change]:
     """Names in both: what only one of them reaches shows in the code that reads it."""
     for name in sorted(before["names"].keys() & after["names"].keys()):
         title = f"{after['name']}.{name}"
-        for path, one, other in _Values(old, new).compare(title, before["names"][name], after["names"][name]):
+        for path, one, other in Values(old, new).compare(title, before["names"][name], after["names"][name]):
             yield Change("value", path, str(after.get("file", "")), 0, "captured value", one, other)
 
 
 def _definition(
-    old: _Bundle, before: Mapping[str, Any], new: _Bundle, after: Mapping[str, Any], title: str
+    old: Bundle, before: Mapping[str, Any], new: Bundle, after: Mapping[str, Any], title: str
 ) -> Iterator[Change]:
     file, line = new.place(after)
     if after["kind"] == "function":
@@ -155,14 +108,14 @@ def _definition(
         yield from _code(before, after, title, docstrings=docstrings)
     for name in _CAPTURED:
         what: What = "default" if name in ("defaults", "kwdefaults") else "captured value"
-        values = _Values(old, new)
+        values = Values(old, new)
         one, other = before.get(name), after.get(name)
         if name == "defaults":
             one, other = (_named_defaults(node) for node in (before, after))
         for path, first, second in values.fields(title, one or {}, other or {}):
             yield Change(after["kind"], path, file, line, what, first, second)
     rest = [{key: value for key, value in node.items() if key not in _PLACES} for node in (before, after)]
-    for path, first, second in _Values(old, new).fields(title, rest[0], rest[1]):
+    for path, first, second in Values(old, new).fields(title, rest[0], rest[1]):
         yield Change(after["kind"], path, file, line, "code", first, second)
 
 
@@ -196,7 +149,7 @@ def _code(before: Mapping[str, Any], after: Mapping[str, Any], title: str, *, do
         if pair is not None:
             first, second = (ast.unparse(constant) for constant in pair)
             yield Change(
-                "function", title, after.get("file", ""), pair[1].lineno, "constant", first[:_LIMIT], second[:_LIMIT]
+                "function", title, after.get("file", ""), pair[1].lineno, "constant", first[:LIMIT], second[:LIMIT]
             )
 
 
@@ -239,174 +192,3 @@ def _first_changed(one: Any, other: Any, line: int) -> int:
         if syntax.dump(first) != syntax.dump(second):
             return _first_changed(first, second, line)
     return line
-
-
-# ---- values
-
-
-class _Values:
-    """Compares two forms of :mod:`weftwork.core.bundle`, following their references."""
-
-    def __init__(self, old: _Bundle, new: _Bundle) -> None:
-        self._bundles = (old, new)
-        self._met: set[tuple[int, int]] = set()
-
-    def compare(self, path: str, one: Any, other: Any) -> Iterator[tuple[str, str, str]]:
-        """Paths and texts of the parts in which two values differ."""
-        if _is_ref(one) and _is_ref(other):
-            yield from self._nodes(path, one["ref"], other["ref"])
-        elif isinstance(one, dict) and isinstance(other, dict) and not _is_ref(one) and one.keys() == other.keys():
-            rule = next(iter(one), "")
-            same = self._same_parts(one[rule], other[rule])
-            if same is None or not same:
-                yield path, self.show(0, one), self.show(1, other)
-        elif one != other or type(one) is not type(other) or repr(one) != repr(other):
-            yield path, self.show(0, one), self.show(1, other)
-
-    def _same_parts(self, one: Any, other: Any) -> bool:
-        if isinstance(one, list) and isinstance(other, list):
-            return len(one) == len(other) and all(map(self._same_parts, one, other))
-        return not list(self.compare("", one, other))
-
-    def _nodes(self, path: str, one: int, other: int) -> Iterator[tuple[str, str, str]]:
-        if (one, other) in self._met:
-            return
-        self._met.add((one, other))
-        old, new = self._bundles
-        first, second = old.nodes[one], new.nodes[other]
-        if first["kind"] != second["kind"]:
-            yield path, self.show(0, {"ref": one}), self.show(1, {"ref": other})
-        elif first["kind"] in _DEFINITIONS:
-            if old.keys[one] != new.keys[other]:
-                yield path, self.show(0, {"ref": one}), self.show(1, {"ref": other})
-        elif first["kind"] == "array" and first != second:
-            yield path, self.show(0, {"ref": one}), self.show(1, {"ref": other})
-        elif first["kind"] not in ("module", "file"):
-            yield from self.fields(path, _content(first), _content(second))
-
-    def fields(self, path: str, one: Any, other: Any) -> Iterator[tuple[str, str, str]]:
-        """The same for JSON values that hold forms: a node's fields, lists and dicts of forms."""
-        if isinstance(one, dict) and isinstance(other, dict) and not (_is_form(one) and _is_form(other)):
-            for name in sorted(one.keys() | other.keys()):
-                inner = f"{path}.{name}" if name.isidentifier() else f"{path}[{name!r}]"
-                if name not in one or name not in other:
-                    yield (
-                        inner,
-                        self.show(0, one[name]) if name in one else "",
-                        self.show(1, other[name]) if name in other else "",
-                    )
-                else:
-                    yield from self.fields(inner, one[name], other[name])
-        elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-            for position, (first, second) in enumerate(zip(one, other, strict=True)):
-                yield from self.fields(f"{path}[{position}]", first, second)
-        elif isinstance(one, list) and isinstance(other, list):
-            yield path, self._items(0, one), self._items(1, other)
-        else:
-            yield from self.compare(path, one, other)
-
-    def _items(self, side: int, items: list[Any]) -> str:
-        return ("[" + ", ".join(self.show(side, item) for item in items) + "]")[:_LIMIT]
-
-    def show(self, side: int, form: Any, depth: int = 3) -> str:
-        """A value as short text, close to how Python writes it."""
-        bundle = self._bundles[side]
-        if not isinstance(form, dict):
-            return (self._items(side, form) if isinstance(form, list) else repr(form))[:_LIMIT]
-        if not _is_ref(form):
-            return _show_inline(form, lambda inner: self.show(side, inner, depth - 1))[:_LIMIT]
-        node = bundle.nodes[form["ref"]]
-        kind = node["kind"]
-        if kind in _DEFINITIONS:
-            return f"{kind} {_title(bundle.keys[form['ref']])}"
-        if kind == "module":
-            return f"module {node['name']}"
-        if kind == "array":
-            return f"array {node.get('dtype', 'object')} {tuple(node['shape'])} {_show_bytes(node.get('bytes', {}))}"
-        if kind == "cell":
-            return self.show(side, node.get("value"), depth)
-        if depth == 0:
-            return "..."
-        if "entries" in node:
-            inner = ", ".join(f"{key!r}: {self.show(side, item, depth - 1)}" for key, item in node["entries"].items())
-            return ("{" + inner + "}")[:_LIMIT]
-        if kind in ("list", "set"):
-            return ("[" + ", ".join(self.show(side, item, depth - 1) for item in node["items"]) + "]")[:_LIMIT]
-        if kind == "object":
-            return f"{self.show(side, node['arguments'][0] if node['arguments'] else node['callable'], 0)} instance"
-        return str(kind)
-
-
-def _content(node: Mapping[str, Any]) -> Any:
-    """The part of a node whose paths read as Python's own: ``[0]`` of a list, ``['a']`` of a dict."""
-    if node["kind"] == "cell":
-        return node.get("value")
-    if node["kind"] == "list":
-        return node["items"]
-    if node["kind"] == "dict" and "entries" in node:
-        return {f" {key}".strip() if not key.isidentifier() else key: item for key, item in node["entries"].items()}
-    return {name: item for name, item in node.items() if name not in ("kind", "file", "line")}
-
-
-def _is_ref(form: Any) -> bool:
-    return isinstance(form, dict) and form.keys() == {"ref"} and isinstance(form["ref"], int)
-
-
-_FORMS: Final = frozenset(
-    [
-        *(
-            "ref",
-            "tuple",
-            "frozenset",
-            "bytes",
-            "blob",
-            "int",
-            "text",
-            "complex",
-            "range",
-            "slice",
-            "decimal",
-            "fraction",
-        ),
-        *(
-            "date",
-            "datetime",
-            "time",
-            "timedelta",
-            "path",
-            "regex",
-            "proxy",
-            "module",
-            "logger",
-            "member",
-            "flags",
-            "name",
-        ),
-        *("attribute", "method", "newtype", "typevar", "call", "union", "scalar", "dtype", "checksum", "own"),
-    ]
-)
-
-
-def _is_form(form: Mapping[str, Any]) -> bool:
-    return len(form) == 1 and next(iter(form)) in _FORMS
-
-
-def _show_inline(form: Mapping[str, Any], show: Any) -> str:
-    rule = next(iter(form), "")
-    content: Any = form.get(rule)
-    if rule in ("name", "attribute"):
-        return ".".join(part if isinstance(part, str) else show(part) for part in content)
-    if rule == "tuple":
-        return "(" + ", ".join(show(item) for item in content) + ("," if len(content) == 1 else "") + ")"
-    if rule == "module":
-        return f"module {content}"
-    if rule == "int":
-        return str(int(content, 16)) if len(content) < 1000 else str(content)
-    if rule in ("bytes", "blob"):
-        return _show_bytes(form)
-    inner = ", ".join(show(item) for item in content) if isinstance(content, list) else show(content)
-    return f"{rule}({inner})"
-
-
-def _show_bytes(form: Mapping[str, Any]) -> str:
-    return f"sha256 {str(form['blob'])[:12]}" if "blob" in form else str(form.get("bytes", ""))[:40]

@@ -53,8 +53,14 @@ def _fill(rebuild: Any, node: Mapping[str, Any], cls: type[Any]) -> None:
             rebuild.later(functools.partial(type.__setattr__, cls, name, rebuild.decode(form)))
         else:
             type.__setattr__(cls, name, rebuild.decode(form))
+    for form in node.get("registered", ()):
+        rebuild.later(functools.partial(_register, rebuild, cls, form))
     if isinstance(cls, abc.ABCMeta):
         rebuild.later(lambda: abc.update_abstractmethods(cls))  # the mark is an attribute of functions not yet filled
+
+
+def _register(rebuild: Any, cls: Any, form: Any) -> None:
+    cls.register(rebuild.decode(form))
 
 
 def _plain(rebuild: Any, node: Mapping[str, Any], made: Made) -> type[Any]:
@@ -132,9 +138,21 @@ def _enum(rebuild: Any, node: Mapping[str, Any], made: Made) -> type[Any]:
     return cls
 
 
+def _typeddict(rebuild: Any, node: Mapping[str, Any], made: Made) -> type[Any]:
+    required = set(node["required"])
+    fields = {name: rebuild.decode(form) for name, form in node["annotations"]}
+    fields = {name: form if name in required else typing.NotRequired[form] for name, form in fields.items()}
+    cls: type[Any] = vars(typing)["TypedDict"](node["name"], fields)
+    made(cls)
+    cls.__qualname__ = node["qualname"]
+    cls.__module__ = rebuild.namespace_of(node).get("__name__", "__main__")
+    return cls
+
+
 _HOW: dict[str, Callable[[Any, Mapping[str, Any], Made], type[Any]]] = {
     "plain": _plain,
     "dataclass": _dataclass,
     "namedtuple": _namedtuple,
     "enum": _enum,
+    "typeddict": _typeddict,
 }

@@ -40,7 +40,13 @@ _OF_ENUM = _words(
     "__or__ __and__ __xor__ __ror__ __rand__ __rxor__ __invert__ __format__ __str__ __repr__"
 )
 _PROTOCOL = frozenset({"_is_protocol", "_is_runtime_protocol", "__protocol_attrs__", "__non_callable_proto_members__"})
-_METACLASSES: tuple[type, ...] = (type, abc.ABCMeta, enum.EnumMeta, type(typing.Protocol))
+
+
+class _TypedDict(typing.TypedDict):
+    """For its metaclass, which has no public name."""
+
+
+_METACLASSES: tuple[type, ...] = (type, abc.ABCMeta, enum.EnumMeta, type(typing.Protocol), type(_TypedDict))
 
 
 def encode_class(encoder: Encoder, cls: type[Any], *, metaclass_walked: bool) -> dict[str, Any]:
@@ -67,10 +73,20 @@ def encode_class(encoder: Encoder, cls: type[Any], *, metaclass_walked: bool) ->
     skipped = _NEVER | generated
     kept = {name: value for name, value in namespace.items() if name not in skipped and not _is_slot(value)}
     node["namespace"] = {name: encoder.encode(kept[name]) for name in sorted(kept)}
+    if isinstance(cls, abc.ABCMeta):
+        registered = sorted(_registered(cls), key=encoder.sort_key)
+        if registered:
+            node["registered"] = [encoder.encode(item) for item in registered]
     if "__slots__" in namespace:
         slots = namespace["__slots__"]
         node["slots"] = [slots] if isinstance(slots, str) else list(slots)
     return node
+
+
+def _registered(cls: Any) -> list[type[Any]]:
+    """The classes that were registered with an abstract class, which holds them weakly."""
+    registry = vars(abc)["_get_dump"](cls)[0]
+    return [found for found in (reference() for reference in registry) if found is not None]
 
 
 def _how(encoder: Encoder, node: dict[str, Any], cls: type[Any], namespace: dict[str, Any]) -> frozenset[str]:
@@ -87,6 +103,10 @@ def _how(encoder: Encoder, node: dict[str, Any], cls: type[Any], namespace: dict
         defaults = namespace.get("_field_defaults", {})
         node["defaults"] = [encoder.encode(defaults[name]) for name in node["fields"] if name in defaults]
         return _OF_NAMEDTUPLE | frozenset(node["fields"])
+    if typing.is_typeddict(cls):
+        node["how"] = "typeddict"
+        node["required"] = sorted(namespace["__required_keys__"])
+        return frozenset(namespace)
     node["how"] = "plain"
     return _PROTOCOL if getattr(cls, "_is_protocol", False) else frozenset()
 

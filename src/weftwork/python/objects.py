@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import enum
 import functools
-import inspect
 import logging
+import sys
 import types
 import typing
 from typing import TYPE_CHECKING, Any
 
 from weftwork.node.distributions import origin_of
-from weftwork.python import classes, inert, scope
+from weftwork.python import classes, inert, modules
 from weftwork.python.values import entries
 
 if TYPE_CHECKING:
@@ -37,15 +37,15 @@ def encode(walker: Walker, value: Any) -> Any:
 
 def encode_type(walker: Walker, cls: type[Any]) -> Any:
     """A class that no library defines: by definition, unless an extension module of the project holds it."""
-    found = scope.extension_attribute(walker, cls)
+    found = modules.extension_attribute(walker, cls)
     if found is not None:
         return found
     metaclass = type(cls)
     walked = isinstance(metaclass, type) and inert.inert_name(metaclass) is None
     node = classes.encode_class(walker, cls, metaclass_walked=walked)
-    module = inspect.getmodule(cls) if cls.__module__ != "__main__" else __import__("sys").modules["__main__"]
+    module = sys.modules.get(cls.__module__)
     if module is not None:
-        node["module"] = scope.module_index(walker, vars(module))
+        node["module"] = modules.module_index(walker, vars(module))
     walker.classes.append((cls, node))
     return walker.ref(cls)
 
@@ -110,7 +110,7 @@ def _method(walker: Walker, value: types.MethodType) -> Any:
 
 
 def _builtin(walker: Walker, value: types.BuiltinFunctionType) -> Any:
-    found = scope.extension_attribute(walker, value)
+    found = modules.extension_attribute(walker, value)
     if found is not None:
         return found
     owner = value.__self__

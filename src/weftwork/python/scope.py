@@ -1,4 +1,4 @@
-"""The names that functions read: modules of the project, written as the few of their names that are reached.
+"""The names that a function reads, and what it may not do with them.
 
 Owns name → definition. A chain such as ``helpers.solve`` is followed through modules to what it names; a project
 module that is itself passed around is taken whole; a library's module is a name, and its distribution is noted.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from weftwork.errors import Refused
 from weftwork.node.distributions import origin_of
-from weftwork.python import checks, inert
+from weftwork.python import checks, inert, modules
 from weftwork.python.reads import Chain, Import, Reads, constant_argument, reads_of
 from weftwork.python.source import Definition
 
@@ -24,113 +24,6 @@ if TYPE_CHECKING:
     from weftwork.python.walk import Walker
 
 _MISSING: Final = object()
-_OWN: Final = frozenset({"__name__", "__file__", "__package__", "__path__", "__spec__", "__loader__", "__builtins__"})
-"""Names that the loader gives a module: their values here are places, and say nothing of the program."""
-
-
-# ---- modules
-
-
-def module_name(namespace: dict[str, Any]) -> str:
-    """The name by which a module is imported; a script has the name that importing it would give."""
-    name = str(namespace.get("__name__", "__main__"))
-    if name != "__main__":
-        return name
-    spec = namespace.get("__spec__")
-    if spec is not None:
-        return str(spec.name).removesuffix(".__main__")
-    file = namespace.get("__file__")
-    return os.path.splitext(os.path.basename(str(file)))[0] if file else "__main__"
-
-
-def module_index(walker: Walker, namespace: dict[str, Any]) -> int:
-    """The node of the module with these globals, as an index."""
-    if not walker.known(namespace):
-        node = walker.node(namespace, "module")
-        node["name"] = module_name(namespace)
-        node["file"] = str(namespace.get("__file__") or "")
-        node["package"] = "__path__" in namespace
-        # A closure that a library made is walked; its module's other names are the library's own.
-        node["served"] = origin_of(str(namespace.get("__name__", "__main__"))).walked
-        node["names"] = {}
-    return int(walker.ref(namespace)["ref"])
-
-
-def encode_module(walker: Walker, module: types.ModuleType) -> Any:
-    """A module used as a value: a library's by name, an extension by content, the project's own whole."""
-    form, is_project = _reference(walker, module)
-    if is_project:
-        _whole(walker, module)
-    return form
-
-
-def _reference(walker: Walker, module: types.ModuleType) -> tuple[Any, bool]:
-    """How a module is written, and whether its reached names are to be written with it."""
-    name = module.__name__
-    origin = origin_of(name, module)
-    if not origin.walked:
-        walker.uses(origin)
-        return {"module": name}, False
-    if _is_extension(module):
-        return _extension(walker, module), False
-    return {"ref": module_index(walker, vars(module))}, True
-
-
-def _is_extension(module: types.ModuleType) -> bool:
-    return str(getattr(module, "__file__", None) or "").endswith((".so", ".pyd", ".dylib"))
-
-
-def _extension(walker: Walker, module: types.ModuleType) -> Any:
-    """A compiled module of the project, by the content of its file."""
-    if not walker.known(module):
-        node = walker.node(module, "extension")
-        file = str(module.__file__)
-        with open(file, "rb") as stream:
-            node.update(name=module.__name__, file=file, suffix=os.path.basename(file).partition(".")[2])
-            node["blob"] = walker.blob(stream.read())
-    return walker.ref(module)
-
-
-def extension_attribute(walker: Walker, value: Any) -> Any:
-    """A function or class of an extension module of the project; ``None`` for anything else."""
-    found = inert.dotted_name(value)
-    module = sys.modules.get(found[0]) if found is not None else None
-    if found is None or module is None or not _is_extension(module) or not origin_of(found[0], module).walked:
-        return None
-    return {"attribute": [_extension(walker, module), found[1]]}
-
-
-def _whole(walker: Walker, module: types.ModuleType) -> None:
-    """Every name of a module: it is used in ways that its source does not show."""
-    if id(module) in walker.whole:
-        return
-    walker.whole.add(id(module))
-    namespace = vars(module)
-    for name in sorted(namespace):
-        if not (name.startswith("__") and name.endswith("__")):
-            _require(walker, namespace, name)
-
-
-def _require(walker: Walker, namespace: dict[str, Any], name: str) -> None:
-    """Write one name of a module, once."""
-    names: dict[str, Any] = walker.nodes[module_index(walker, namespace)]["names"]
-    if name in names:
-        return
-    if name in _OWN:
-        names[name] = {"own": module_name(namespace) if name == "__name__" else name}
-        return
-    names[name] = None  # a cycle through this name finds it written
-    names[name] = walker.encode_at(f"{module_name(namespace)}.{name}", namespace[name])
-
-
-def _link(walker: Walker, namespace: dict[str, Any], name: str, module: types.ModuleType) -> bool:
-    """Bind a module to a name without taking it whole. Returns whether it is the project's."""
-    form, is_project = _reference(walker, module)
-    walker.nodes[module_index(walker, namespace)]["names"].setdefault(name, form)
-    return is_project
-
-
-# ---- what one function reads
 
 
 def read(walker: Walker, function: types.FunctionType, definition: Definition, node: dict[str, Any]) -> None:
@@ -190,6 +83,8 @@ class _Scope:
                 self._refuse(f"the write to the global {name!r}", line, "global")
 
     def _check_computed(self) -> None:
+        for name in sorted({"__globals__", "f_globals"} & self._reads.mentions):
+            self._refuse(f"{name}, which {checks.REFUSED_BUILTINS['globals']},", self._definition.line, "globals")
         for chain in self._reads.computed:
             target = self._live(chain)
             if not isinstance(target, types.ModuleType) or id(target) in self._walker.declared:
@@ -208,9 +103,9 @@ class _Scope:
                 self._refuse(f"{name}(), which {checks.REFUSED_BUILTINS[name]},", self._line_of(name), name)
             return
         if isinstance(value, types.ModuleType):
-            _link(self._walker, self._namespace, name, value)  # the chains tell what is read of it
+            modules.link(self._walker, self._namespace, name, value)  # the chains tell what is read of it
             return
-        _require(self._walker, self._namespace, name)
+        modules.require(self._walker, self._namespace, name)
 
     def _line_of(self, name: str) -> int:
         return next((chain.line for chain in self._reads.chains if chain.root == name), self._definition.line)
@@ -248,10 +143,13 @@ class _Scope:
         elif self._strict:
             self._library_name(root, chain, chain.attributes)
 
-    def _follow(self, module: types.ModuleType, chain: Chain) -> None:
-        """Write what a chain reads of a module, and of the modules that it leads through."""
+    def _follow(self, module: types.ModuleType, chain: Chain, *, whole: bool = True) -> None:
+        """Write what a chain reads of a module, and of the modules that it leads through.
+
+        A module at its end is used in ways that cannot be seen and taken ``whole``, unless it was only imported.
+        """
         rest = chain.attributes
-        while rest and origin_of(module.__name__, module).walked and not _is_extension(module):
+        while rest and origin_of(module.__name__, module).walked and not modules.is_extension(module):
             namespace, name, rest = vars(module), rest[0], rest[1:]
             if chain.stored and not rest:
                 self._refuse(f"the write to {module.__name__}.{name}", chain.line, "global")
@@ -259,20 +157,22 @@ class _Scope:
                 name = "__getattr__"
             value = namespace.get(name, _MISSING)
             if value is _MISSING:
+                if name == "__dict__":
+                    modules.whole(self._walker, module)
                 return
             if not isinstance(value, types.ModuleType):
-                _require(self._walker, namespace, name)
+                modules.require(self._walker, namespace, name)
                 if self._strict:
                     self._library_name(value, chain, rest)
                 return
-            _link(self._walker, namespace, name, value)
+            modules.link(self._walker, namespace, name, value)
             module = value
-        self._module_end(module, chain, rest)
+        self._module_end(module, chain, rest, whole=whole)
 
-    def _module_end(self, module: types.ModuleType, chain: Chain, rest: tuple[str, ...]) -> None:
-        if origin_of(module.__name__, module).walked and not _is_extension(module):
-            if chain.line not in {item.line for item in self._reads.imports} or chain.root not in self._imported:
-                encode_module(self._walker, module)
+    def _module_end(self, module: types.ModuleType, chain: Chain, rest: tuple[str, ...], *, whole: bool) -> None:
+        if origin_of(module.__name__, module).walked and not modules.is_extension(module):
+            if whole:
+                modules.encode_module(self._walker, module)
             return
         self._walker.uses(origin_of(module.__name__, module))
         if not rest:
@@ -321,7 +221,7 @@ class _Scope:
         self._note_import(item, name, module)
 
     def _note_import(self, item: Import, name: str, module: types.ModuleType) -> None:
-        form, is_project = _reference(self._walker, module)
+        form, is_project = modules.reference(self._walker, module)
         if not is_project and not (isinstance(form, dict) and "ref" in form):
             return
         self._node.setdefault("imports", {})["." * item.level + item.module] = form
@@ -330,9 +230,9 @@ class _Scope:
         for index in range(1, len(parts)):
             parent, child = sys.modules.get(".".join(parts[:index])), sys.modules.get(".".join(parts[: index + 1]))
             if parent is not None and child is not None:
-                _link(self._walker, vars(parent), parts[index], child)
+                modules.link(self._walker, vars(parent), parts[index], child)
         if item.name is not None and is_project:
-            self._follow(module, Chain(item.bound, (item.name,), item.line))
+            self._follow(module, Chain(item.bound, (item.name,), item.line), whole=False)
 
     def _absolute(self, item: Import) -> str:
         if not item.level:
@@ -378,7 +278,7 @@ class _Scope:
         if module is None:
             self._walker.uses(origin_of(name.partition(".")[0]))
         else:
-            form = encode_module(self._walker, module)
+            form = modules.encode_module(self._walker, module)
             self._node.setdefault("imports", {})[name] = form
 
     def _environment_named(self) -> bool:

@@ -80,6 +80,8 @@ def locate(function: FunctionType, reached_from: str = "") -> Definition:
             file=code.co_filename,
         )
     definition = _matching(function, file)
+    if len(_located) > 10_000:  # a notebook that defines its functions again and again
+        _located.clear()
     _located[id(code)] = (code, file, definition)
     return definition
 

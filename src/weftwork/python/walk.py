@@ -16,7 +16,7 @@ from weftwork.core.bundle import counted
 from weftwork.core.checksum import Checksum, canonical
 from weftwork.errors import Refused
 from weftwork.node.distributions import Origin, origin_of
-from weftwork.python import inert, objects, scope, source
+from weftwork.python import inert, modules, objects, scope, source
 from weftwork.python.checks import Caution
 from weftwork.python.values import BY_TYPE, encode_numpy, encode_reduced
 
@@ -126,7 +126,7 @@ class Walker:
         if function is not value:
             return self.encode(function)
         if isinstance(value, types.ModuleType):
-            return scope.encode_module(self, value)
+            return modules.encode_module(self, value)
         found = objects.encode(self, value)
         if found is None and kind.__module__ == "numpy":
             found = encode_numpy(self, value)
@@ -179,7 +179,7 @@ class Walker:
         node.update(
             name=function.__name__,
             qualname=function.__qualname__,
-            module=scope.module_index(self, function.__globals__),
+            module=modules.module_index(self, function.__globals__),
             form=definition.form,
             source=definition.source,
             file=definition.file,
