@@ -220,6 +220,7 @@ class Driver:
         self.ended: dict[str, str] = {}
         self.outcome: Outcome | None = None
         self.cancel_after = cancel_after
+        self.withdrawn: set[str] = set()
 
     def run(self) -> Outcome:
         self._take(self.flow.start())
@@ -251,6 +252,8 @@ class Driver:
         for each in instructions:
             assert self.outcome is None, "Finish comes last"
             self.instructions.append(each)
+            if self.log and any(isinstance(event, CancelAll) for batch in self.log[:-1] for event in batch):
+                assert not isinstance(each, Submit | Expand | LookUp | Choose), "a withdrawn run begins nothing"
             match each:
                 case Submit():
                     self._submit(each)
@@ -318,6 +321,8 @@ class Driver:
 
     def _cancel(self, cancel: Cancel) -> None:
         assert cancel.task in self.submitted
+        assert cancel.task not in self.withdrawn, "a task is cancelled once"
+        self.withdrawn.add(cancel.task)
         if cancel.task in self.ended:
             told = [each.task for each in self.log[-1] if isinstance(each, Ended)]
             assert cancel.task in told, "what has ended is not cancelled, unless the end was told just then"

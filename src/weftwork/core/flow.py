@@ -292,8 +292,6 @@ class Flow:
             else:
                 self._out.append(each)
 
-    # What events say
-
     def _task_ended(self, event: Ended) -> None:
         found = self._live.pop(event.task, None)
         if found is None:

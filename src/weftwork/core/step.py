@@ -52,6 +52,8 @@ class Overrides:
     @staticmethod
     def of(document: Mapping[str, Any]) -> Overrides:
         """From a document. Raises :class:`~weftwork.errors.Invalid` for resources that are not known or not readable."""
+        if not document:
+            return _NONE
         known = [each.name for each in fields(Overrides)]
         for name in document:
             if name not in known:
@@ -61,6 +63,9 @@ class Overrides:
         resources = document.get("resources") or {}
         Resources().updated(resources)
         return Overrides(**{**document, "resources": tuple(sorted(resources.items()))})
+
+
+_NONE = Overrides()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,7 @@ class Step:
             }
         if self.race is not None:
             out["race"] = _race_document(self.race)
-        if self.placement != Overrides():
+        if self.placement != _NONE:
             out["placement"] = self.placement.document()
         return out | ({"description": self.description} if self.description else {})
 
@@ -203,7 +208,7 @@ def _race_document(race: Race) -> dict[str, Any]:
     out: dict[str, Any] = {
         "candidates": [
             {"name": each.name, "module": str(each.module), "inputs": _inputs(each.inputs)}
-            | ({"placement": each.placement.document()} if each.placement != Overrides() else {})
+            | ({"placement": each.placement.document()} if each.placement != _NONE else {})
             for each in race.candidates
         ]
     }
