@@ -21,6 +21,9 @@ from weftwork.node.supervised import Supervised
 
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 PROGRAM = [sys.executable, "-I", "-m", "weftwork.node"]
+NAP = f"4711.{os.getpid()}"
+"""How long jobs sleep that are not meant to wake: no other process of the machine sleeps that long."""
+
 _NUMBERS = itertools.count(1)
 
 
@@ -32,10 +35,10 @@ class Lane:
         self.home = runner or home
 
     def folder(self, *words: str, script: str | None = None, **fields: object) -> str:
-        """A folder with a job: the words, or a shell script."""
+        """A folder with a job: the words, or a shell script, where ``NAP`` stands for that time."""
         number = next(_NUMBERS)
         folder = self.place / "jobs" / str(number)
-        command = words if script is None else ("sh", "-c", script)
+        command = tuple(word.replace("NAP", NAP) for word in (words if script is None else ("sh", "-c", script)))
         fields.setdefault("environment", {"PATH": PATH, "LANG": "C.UTF-8"})
         write_job(str(folder), Job(id=f"attempt-{number}", command=command, **fields))
         return str(folder)
@@ -115,6 +118,11 @@ def running(word: str) -> list[int]:
             if os.fsencode(word) in words:
                 found.append(int(name))
     return found
+
+
+def napping() -> list[int]:
+    """The living processes of jobs that sleep for ``NAP`` seconds."""
+    return running(NAP)
 
 
 def command_pid(folder: str) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from node_lanes import (
+    NAP,
     PROGRAM,
     Alone,
     Resident,
@@ -21,6 +22,7 @@ from node_lanes import (
     eventually,
     file,
     limits,
+    napping,
     running,
     stop_supervisor,
     supervisor_pid,
@@ -109,7 +111,7 @@ def test_a_wrong_document_is_an_outcome(resident: Resident) -> None:
 
 
 @pytest.mark.parametrize("by_file", [False, True])
-@pytest.mark.parametrize("script", ["sleep 4712.1", "trap '' TERM; while :; do sleep 0.05; done"])
+@pytest.mark.parametrize("script", ["sleep NAP", "trap '' TERM; while :; do sleep 0.05; done"])
 def test_cancelling_says_by_whom(resident: Resident, script: str, by_file: bool) -> None:
     folder = resident.folder(script=script, limits=limits(grace=0.2))
 
@@ -129,7 +131,7 @@ def test_cancelling_says_by_whom(resident: Resident, script: str, by_file: bool)
     error = read_outcome(folder).error
     assert isinstance(error, Cancelled)
     assert error.details["by"] == "ada"
-    assert running("4712.1") == []
+    assert napping() == []
 
 
 def test_a_second_cancel_hastens_the_end(resident: Resident) -> None:
@@ -217,7 +219,7 @@ def test_nonsense_on_the_line_harms_nobody(home: Path) -> None:
 
 
 def test_stopping_it_abandons_its_jobs(home: Path) -> None:
-    folder = Resident(home).folder(script="trap '' TERM; while :; do sleep 4712.2 & wait; done")
+    folder = Resident(home).folder(script="trap '' TERM; while :; do sleep NAP & wait; done")
 
     async def one() -> None:
         async with Supervised(str(home)) as supervised:
@@ -229,11 +231,11 @@ def test_stopping_it_abandons_its_jobs(home: Path) -> None:
 
     asyncio.run(one())
     assert read_outcome(folder) is None
-    assert running("4712.2") == []
+    assert napping() == []
 
 
 def test_stopping_the_node_program_abandons_its_job(tmp_path: Path) -> None:
-    folder = Alone(tmp_path).folder("sleep", "4712.3")
+    folder = Alone(tmp_path).folder("sleep", "NAP")
     program = subprocess.Popen([*PROGRAM, "run", folder])
     eventually(lambda: command_pid(folder) > 0)
     assert claim.is_alive(folder)
@@ -241,38 +243,49 @@ def test_stopping_the_node_program_abandons_its_job(tmp_path: Path) -> None:
         claim.cleanup(folder)
     program.terminate()
     assert program.wait(timeout=20) == 75
-    assert running("4712.3") == []
+    assert napping() == []
     assert read_outcome(folder) is None
     assert not claim.is_alive(folder)
 
 
 def test_what_a_killed_node_program_left_is_cleaned(tmp_path: Path) -> None:
-    folder = Alone(tmp_path).folder(script="setsid sleep 4712.4 & sleep 4712.4")
+    folder = Alone(tmp_path).folder(script="setsid sleep NAP & sleep NAP")
     program = subprocess.Popen([*PROGRAM, "run", folder])
-    eventually(lambda: len(running("4712.4")) == 2)
+    eventually(lambda: len(napping()) == 2)
     program.kill()
     program.wait()
     assert not claim.is_alive(folder)
-    assert len(running("4712.4")) == 2
+    assert len(napping()) == 2
     assert claim.cleanup(folder)
-    assert running("4712.4") == []
+    assert napping() == []
 
 
 def test_a_killed_supervisor_is_a_lost_job_and_no_process(home: Path) -> None:
-    folder = Resident(home).folder(script="(setsid sleep 4712.5 &); sleep 4712.5")
+    folder = Resident(home).folder(script="(setsid sleep NAP &); sleep NAP")
 
     async def one() -> None:
         async with Supervised(str(home)) as supervised:
             running_job = asyncio.ensure_future(supervised.run(folder))
-            await asyncio.to_thread(eventually, lambda: len(running("4712.5")) == 2)
+            await asyncio.to_thread(eventually, lambda: len(napping()) == 2)
             os.kill(supervisor_pid(home), signal.SIGKILL)
             with pytest.raises(Lost):
                 await running_job
-            assert running("4712.5") == []
+            assert napping() == []
             assert await supervised.run(Resident(home).folder("true")) == "succeeded"
 
     asyncio.run(one())
     assert read_outcome(folder) is None
+
+
+def test_the_next_supervisor_kills_what_is_left_before_it_answers(home: Path) -> None:
+    folder = Resident(home).folder(script="(setsid sleep NAP &); sleep NAP")
+    with connect_or_start(str(home)) as connection:
+        connection.sendall(json.dumps({"do": "run", "folder": folder}).encode() + b"\n")
+        eventually(lambda: len(napping()) == 2)
+        os.kill(supervisor_pid(home), signal.SIGKILL)
+    connect_or_start(str(home)).close()
+    assert napping() == []
+    assert not claim.is_alive(folder)
 
 
 @pytest.mark.slow
@@ -284,9 +297,8 @@ def test_killed_at_many_moments_nothing_runs_twice_and_nothing_stays(home: Path)
 
     async def finish(supervised: Supervised, name: str) -> None:
         for _ in range(30):
-            folder = lane.folder(
-                script=f"echo begin {name} >> {counted}; sleep 0.02; (setsid sleep 4712.6 &); echo end {name} >> {counted}"
-            )
+            script = f"echo begin {name} >> {counted}; sleep 0.02; (setsid sleep NAP &); echo end {name} >> {counted}"
+            folder = lane.folder(script=script)
             try:
                 assert await supervised.run(folder) == "succeeded"
                 return
@@ -305,7 +317,7 @@ def test_killed_at_many_moments_nothing_runs_twice_and_nothing_stays(home: Path)
             await asyncio.wait_for(asyncio.gather(*steps), 60)
 
     asyncio.run(everything())
-    assert running("4712.6") == []
+    assert napping() == []
     lines = counted.read_text().splitlines()
     assert {line.split()[1] for line in lines if line.startswith("end")} == {f"s{n}" for n in range(60)}
     finished = [Path(folder).name for folder in map(str, (home / "jobs").iterdir()) if read_outcome(folder) is not None]
@@ -313,13 +325,13 @@ def test_killed_at_many_moments_nothing_runs_twice_and_nothing_stays(home: Path)
 
 
 def test_a_time_limit_holds_without_an_engine(home: Path) -> None:
-    folder = Resident(home).folder("sleep", "4712.7", limits=limits(seconds=0.4))
+    folder = Resident(home).folder("sleep", "NAP", limits=limits(seconds=0.4))
     with connect_or_start(str(home)) as connection:
         connection.sendall(json.dumps({"do": "run", "folder": folder}).encode() + b"\n")
         eventually(lambda: command_pid(folder) > 0)
     eventually(lambda: read_outcome(folder) is not None)
     assert isinstance(read_outcome(folder).error, TimeLimit)
-    assert running("4712.7") == []
+    assert napping() == []
 
 
 def test_a_program_that_starts_before_it_is_written_down_is_found(home: Path) -> None:
@@ -328,8 +340,8 @@ def test_a_program_that_starts_before_it_is_written_down_is_found(home: Path) ->
     os.close(claim.claim(folder))
     lines = Path(folder, claim.STARTED).read_text().replace(str(os.getpid()), "999999")
     Path(folder, claim.STARTED).write_text(lines)
-    orphan = subprocess.Popen(["sleep", "4712.8"], env={"WEFT_JOB": folder}, start_new_session=True)
-    stranger = subprocess.Popen(["sleep", "4712.9"], env={"PWD": folder}, cwd=folder, start_new_session=True)
+    orphan = subprocess.Popen(["sleep", NAP], env={"WEFT_JOB": folder}, start_new_session=True)
+    stranger = subprocess.Popen(["sleep", NAP], env={"PWD": folder}, cwd=folder, start_new_session=True)
     try:
         reaper = asyncio.run(_cleaned_and_reaped(folder, orphan))
         assert reaper == -signal.SIGKILL

@@ -118,14 +118,15 @@ def is_marked(pid: int, folder: str) -> bool:
     """Whether the environment with which the process began names the job folder: WEFT_JOB, HOME or TMPDIR."""
     if not HAVE_PROC:
         return pid in marked(folder)
-    try:
-        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
-            variables = b"\0" + file.readall() + b"\0"
-    except OSError:
-        return False
+    variables = _variables(pid)
     name = os.fsencode(folder)
     # Not PWD or OLDPWD: a person's shell that stands in the folder is not part of the job.
     return any(mark in variables for mark in (b"\0WEFT_JOB=%b\0" % name, b"\0HOME=%b/" % name, b"\0TMPDIR=%b/" % name))
+
+
+def has_mark(pid: int) -> bool:
+    """Whether the process is known to come from a job, of whatever folder."""
+    return HAVE_PROC and b"\0WEFT_JOB=" in _variables(pid)
 
 
 def marked(folder: str) -> set[int]:
@@ -135,6 +136,15 @@ def marked(folder: str) -> set[int]:
     lines = _ps(["-A", "eww", "-o", "pid=,command="]).splitlines()
     mark = f" WEFT_JOB={folder} "
     return {int(line.split(None, 1)[0]) for line in lines if mark in line + " "}
+
+
+def _variables(pid: int) -> bytes:
+    """The environment with which a process began, a NUL before and after each; empty when it cannot be read."""
+    try:
+        with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+            return b"\0" + file.readall() + b"\0"
+    except OSError:
+        return b""
 
 
 def links(pid: int) -> list[str]:

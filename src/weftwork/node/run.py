@@ -52,7 +52,11 @@ _KEPT_OF_STREAMS: Final = 1 << 20
 
 @dataclass(slots=True)
 class Runner:
-    """What the runs of one process share: its children, and the programs whose checksums it knows."""
+    """What the runs of one process share: its children, and the programs whose checksums it knows.
+
+    It belongs in a process of its own, a supervisor or a node program: it takes every child of the process that it did
+    not start for an orphan of its commands.
+    """
 
     children: Children = field(default_factory=Children)
     programs: Programs = field(default_factory=Programs)

@@ -129,6 +129,7 @@ class Supervised:
         Raises :class:`~weftwork.errors.Lost` when whoever ran it died without an outcome; nothing of it runs any more
         then. :class:`~weftwork.errors.NotFound` when there is no folder.
         """
+        folder = _absolute(folder)
         while True:
             line = await self._connected()
             try:
@@ -145,6 +146,7 @@ class Supervised:
 
     async def cancel(self, folder: str, by: str = "user", grace: float | None = None) -> None:
         """Have the job stopped: SIGTERM, its grace (or this one), SIGKILL; its outcome says ``Cancelled``. Ends at once."""
+        folder = _absolute(folder)
         with contextlib.suppress(ConnectionError):
             line = await self._connected()
             answer = await line.ask({"do": "cancel", "folder": folder, "by": by, "grace": grace}, next(self._ids))
@@ -182,6 +184,11 @@ class Supervised:
                 loop = asyncio.get_running_loop()
                 _, self._line = await loop.create_unix_connection(_Line, sock=connection)
             return self._line
+
+
+def _absolute(folder: str) -> str:
+    """The path as the supervisor must be told it: it stands elsewhere."""
+    return os.path.abspath(folder)
 
 
 class _Line(asyncio.Protocol):

@@ -27,6 +27,7 @@ from weftwork.node import processes
 from weftwork.node.processes import Process
 
 _PATIENCE: Final = 20.0  # seconds in which a killed process must be gone; it is in the kernel's hands
+_DOUBTS: Final = 6  # passes for an orphan without marks: a program that is just being loaded shows none for a moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Command:
     started: str | None = None
     known: set[tuple[int, str]] = field(default_factory=set)
     ended: Ended | None = None
+    doubts: int = 0
 
     @property
     def pid(self) -> int:
@@ -159,15 +161,19 @@ class Children:
         since = processes.pids_since(command.pid, time.monotonic() - command.began)
         everything = processes.table(since)
         marked = set() if self._adopts else processes.marked(command.folder)
-        found = [process for process in everything.values() if self._is_orphan_of(command, process, marked)]
+        belongs = {process: self._is_orphan_of(command, process, marked) for process in everything.values()}
+        found = [process for process, its in belongs.items() if its]
         for process in processes.descendants(everything, {process.pid for process in found}):
             if not process.zombie:
                 command.known.add((process.pid, process.started))
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(process.pid, signal.SIGKILL)
-        return bool(found) or self._reaped != reaped
+        if None in belongs.values():
+            command.doubts += 1
+        return bool(found) or self._reaped != reaped or (None in belongs.values() and command.doubts < _DOUBTS)
 
-    def _is_orphan_of(self, command: Command, process: Process, marked: set[int]) -> bool:
+    def _is_orphan_of(self, command: Command, process: Process, marked: set[int]) -> bool | None:
+        """Whether the process is an orphan of this command; ``None`` when that cannot be told."""
         if not self._adopts:
             return (
                 not process.zombie and process.pid != os.getpid() and (process.pid in marked or _akin(command, process))
@@ -181,7 +187,10 @@ class Children:
         if _akin(command, process) or _is_of_folder(process.pid, command.folder):
             return True
         # What hid every mark goes with the last command that was there when it began.
-        return not any(_could_be_parent(other, process) for other in others)
+        if not any(_could_be_parent(other, process) for other in others):
+            return True
+        known = processes.has_mark(process.pid) or any(_akin(other, process) for other in others)
+        return False if known else None
 
     def _was_reaped(self, pid: int) -> bool:
         try:

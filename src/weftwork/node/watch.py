@@ -3,7 +3,8 @@
 The end is told by a pidfd at once (without one, by asking ever more slowly, every 50 ms at most). Time is a deadline;
 memory, disk, streams and the number of processes are measured a few times a second while they are limited,
 and about once a second otherwise, so that a short job pays for none of it. Whatever is exceeded first is the verdict:
-SIGTERM to the process group, the grace, SIGKILL.
+at the time limit SIGTERM to the process group, the grace, SIGKILL; at the others SIGKILL at once, because what a job does
+with its grace there is to take more.
 """
 
 from __future__ import annotations
@@ -103,6 +104,11 @@ class Watch:
             if request.grace is not None and self._kill_at is not None:
                 self._kill_at = min(self._kill_at, self._stopped_at + request.grace)
 
+    def _end(self, verdict: WeftError) -> None:
+        self.verdict = self.verdict or verdict
+        self._killed = True
+        self._command.signal(signal.SIGKILL)
+
     def _stop(self, verdict: WeftError) -> None:
         if self.verdict is not None:
             return
@@ -121,7 +127,7 @@ class Watch:
         self._disk()
         most = self._limits.processes
         if most is not None and len(family) > most:
-            self._stop(
+            self._end(
                 CalculationFailed(
                     f"the job had {len(family)} processes; its limit is {most}", limit=most, processes=len(family)
                 )
@@ -140,7 +146,7 @@ class Watch:
             exact = processes.proportional_memory([process.pid for process in family])
             used = used if exact is None else exact
             if used > limit:
-                self._stop(
+                self._end(
                     MemoryLimit(
                         f"the job used {size(used)} of memory; its limit is {size(limit)}", limit=limit, memory=used
                     )
@@ -152,9 +158,9 @@ class Watch:
         self.disk_was_full = self.disk_was_full or disk.is_full(folder)
         if limit is not None:
             if self.measure_disk() > limit:
-                self._stop(disk_limit(self.disk, limit))
+                self._end(disk_limit(self.disk, limit))
         elif disk.streams(folder) > STREAM_CAP:
-            self._stop(DiskLimit(f"the job wrote more than {size(STREAM_CAP)} to stdout and stderr", limit=STREAM_CAP))
+            self._end(DiskLimit(f"the job wrote more than {size(STREAM_CAP)} to stdout and stderr", limit=STREAM_CAP))
 
 
 def disk_limit(used: int, limit: int) -> DiskLimit:
