@@ -533,9 +533,10 @@ def _to_list(declared: Type, value: Any, where: str) -> list[Any]:
 
 def _to_record(declared: Type, value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        value = _attributes(value)
-        if value is None:
+        attributes = _attributes(value)
+        if attributes is None:
             raise _wrong(declared, value, where)
+        value = attributes
     known = dict(declared.fields)
     for name in value:
         if name not in known:
