@@ -11,6 +11,8 @@
      "started": unix seconds | null, "ended": unix seconds,
      "usage": {"cpu": seconds, "memory": peak bytes, "disk": bytes}, "host": name}
 
+``memory`` is the largest of what was measured over all processes of the job and what the kernel says of any one of them; the
+kernel counts from the fork, so that a small program shows the runner's own 20 MB. ``disk`` is measured only under a limit.
 Paths of outputs are relative to the folder, paths of entries relative to the output's path.
 """
 

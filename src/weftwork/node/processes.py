@@ -133,7 +133,9 @@ def marked(folder: str) -> set[int]:
     """The processes whose environment names the job folder."""
     if HAVE_PROC:
         return {pid for pid in all_pids() if is_marked(pid, folder)}
-    lines = _ps(["-A", "eww", "-o", "pid=,command="]).splitlines()
+    # macOS shows no environment of the programs that came with the system: there the other marks must do.
+    wide = ["-E", "-ww"] if sys.platform == "darwin" else ["eww"]
+    lines = _ps(["-A", *wide, "-o", "pid=", "-o", "command="]).splitlines()
     mark = f" WEFT_JOB={folder} "
     return {int(line.split(None, 1)[0]) for line in lines if mark in line + " "}
 
@@ -228,14 +230,15 @@ def _ps(words: list[str]) -> str:
 
 
 def _from_ps(which: list[str]) -> dict[int, Process]:
-    session = "sess" if sys.platform == "darwin" else "sid"
-    text = _ps([*which, "-o", f"pid=,ppid=,pgid=,{session}=,stat=,rss=,lstart="])
+    # One -o each: what follows a "=" is a heading up to the end of the word (POSIX).
+    columns = [word for name in ("pid", "ppid", "pgid", "sess", "stat", "rss", "lstart") for word in ("-o", f"{name}=")]
+    text = _ps([*which, *columns])
     found = {}
     for line in text.splitlines():
         fields = line.split(None, 6)
         with contextlib.suppress(ValueError, IndexError):
             pid, parent, group = (int(word) for word in fields[:3])
-            # macOS tells sessions as addresses: a group leads there to the same processes.
+            # macOS tells sessions as addresses; groups and descent must do there.
             leader = int(fields[3]) if fields[3].isdigit() else 0
             found[pid] = Process(
                 pid, parent, group, leader, fields[4].startswith("Z"), int(fields[5]) * 1024, fields[6].strip()

@@ -39,6 +39,7 @@ from weftwork.node.run import Runner
 _LONGEST_LINE: Final = 1 << 20
 _LONGEST_BACKLOG: Final = 16 << 20
 _JOURNAL_SIZE: Final = 1 << 20
+_DESCRIPTORS: Final = 8192
 
 
 def supervise(home: str, idle: float) -> int:
@@ -50,12 +51,21 @@ def supervise(home: str, idle: float) -> int:
         return 0
     os.umask(0o022)
     os.chdir("/")
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    _set_limits()
     supervisor = Supervisor(place, idle)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: supervisor.stop())
     supervisor.serve()
     return 0
+
+
+def _set_limits() -> None:
+    """No core files in the folders of jobs; descriptors for a thousand jobs, and no more: some programs close them all."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
 
 
 class _Client:
