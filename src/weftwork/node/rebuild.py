@@ -18,6 +18,7 @@ from weftwork.core import syntax
 from weftwork.core.checksum import Checksum
 from weftwork.errors import Invalid
 from weftwork.node import classes, extensions
+from weftwork.node.state import State
 from weftwork.node.values import INLINE, NODES, entries
 
 
@@ -63,6 +64,17 @@ class Rebuild:
         while self._later:
             self._later.popleft()()
         return entry
+
+    def state(self) -> State:
+        """What restores the captured state after a call, taken now."""
+        state = State()
+        for index, made in sorted(self._made.items()):
+            node = self._nodes[index]
+            if node["kind"] == "module":
+                state.watch_names(f"names of the module {node['name']}", vars(made))
+            else:
+                state.watch(f"{node['kind']} {node.get('qualname', '')}".strip(), made)
+        return state
 
     def _effort(self, form: Any) -> int:
         if not isinstance(form, dict):

@@ -19,8 +19,9 @@ from weftwork.core.bundle import check_format
 from weftwork.core.checksum import Checksum
 from weftwork.node import files
 from weftwork.node.rebuild import Rebuild
+from weftwork.node.state import State
 
-__all__ = ["load"]
+__all__ = ["load", "load_with_state"]
 
 
 def load(document: Mapping[str, Any], get_blob: Callable[[Checksum], bytes]) -> Callable[..., Any]:
@@ -30,13 +31,20 @@ def load(document: Mapping[str, Any], get_blob: Callable[[Checksum], bytes]) -> 
     caller to check, with :func:`weftwork.core.bundle.identity`. Raises :class:`~weftwork.errors.Invalid` for a
     document that is no bundle, and whatever an import of an installed package raises that is not here.
     """
+    return load_with_state(document, get_blob)[0]
+
+
+def load_with_state(
+    document: Mapping[str, Any], get_blob: Callable[[Checksum], bytes]
+) -> tuple[Callable[..., Any], State]:
+    """The function of a bundle as :func:`load` gives it, and what restores its captured state after a call."""
     check_format(document)
     served: dict[str, types.ModuleType] = {}
     folder = files.unpack(document, get_blob)
     rebuild = Rebuild(document, get_blob, lambda node: _new_module(node, served, folder))
     function: Callable[..., Any] = rebuild.entry()
     _serve(served)
-    return function
+    return function, rebuild.state()
 
 
 def _new_module(node: Mapping[str, Any], served: dict[str, types.ModuleType], folder: str | None) -> types.ModuleType:

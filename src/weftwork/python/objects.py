@@ -8,6 +8,7 @@ import logging
 import sys
 import types
 import typing
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from weftwork.node.distributions import origin_of
@@ -137,7 +138,15 @@ def _typing_alias(walker: Walker, value: Any) -> Any:
     return {"call": [walker.encode(function), [walker.encode(item) for item in arguments]]}
 
 
+def _weak(_: Walker, value: Any) -> Any:
+    """Weak collections are caches of live objects: they begin empty."""
+    return {"call": [{"name": ["weakref", type(value).__name__]}, []]}
+
+
 _RULES: dict[type, Any] = {
+    weakref.WeakKeyDictionary: _weak,
+    weakref.WeakValueDictionary: _weak,
+    weakref.WeakSet: _weak,
     functools.partial: _partial,
     property: _property,
     staticmethod: _wrapped("staticmethod"),
