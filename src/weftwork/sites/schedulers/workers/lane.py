@@ -19,6 +19,8 @@ from weftwork.sites.schedulers.workers.process import Setup, WorkerProcess
 
 _BATCH_SECONDS: Final = 0.004
 _LARGEST_BATCH: Final = 256
+LONG: Final = 0.02
+"""Seconds from which on a call is a long one: none is sent behind it."""
 _OVERHEAD: Final = 20e-6
 """Seconds that a call costs beside the function itself."""
 
@@ -59,6 +61,7 @@ class Seat:
     loading: int = 0
     numbered: int = 0
     held: bool = False
+    holder: str = ""
     acquiring: asyncio.Task[None] | None = None
     running: int = 0
     since: float = 0.0
@@ -79,6 +82,10 @@ class Seat:
     @property
     def usable(self) -> bool:
         return not (self.process.gone or self.process.retiring or self.killed)
+
+    def open(self, now: float) -> bool:
+        """Whether it may be sent calls: it has its slots, and is not in a call that takes long."""
+        return self.usable and self.held and not (self.outstanding and self.process.ready and now - self.since > LONG)
 
     def current(self) -> Entry | None:
         """The call that it is in, as far as can be told from the outside."""
@@ -106,7 +113,8 @@ class Lane:
         self.mean: float | None = None
         self.bundle: bytes | None = None
         self.loading = False
-        self.failures = 0
+        self.pending = 0
+        self.deaths: list[int] = []
         self.starved_since: float | None = None
 
     @staticmethod
@@ -165,6 +173,13 @@ class Lane:
             if moved:
                 break
         return moved
+
+    def unlock(self, after: float) -> None:
+        """Take back what waits behind calls that take long: another worker can be started for it."""
+        now = time.monotonic()
+        for seat in self.seats:
+            if seat.process.ready and len(seat.outstanding) > 1 and now - seat.since > after:
+                self.put_back(seat.reclaim())
 
 
 def death(entry: Entry, process: WorkerProcess, log: bytes) -> CalculationFailed:

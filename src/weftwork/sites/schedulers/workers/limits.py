@@ -36,12 +36,13 @@ class Limits:
         self._idle = idle
         self._timer: asyncio.TimerHandle | None = None
         self._interval = _SHORTEST
-        self._memory_at = 0.0
+        self._measured = 0.0
+        self._measuring = False
         self._seen: tuple[int, ...] = ()
 
     def start(self) -> None:
         """Look soon, if there is anything to look at."""
-        seats = self._pool.seats()
+        seats = self._pool.staff.seats
         if not seats or (self._timer is not None and self._interval == _SHORTEST):
             return
         if any(seat.load for seat in seats):
@@ -61,7 +62,7 @@ class Limits:
         now = time.monotonic()
         pool = self._pool
         soonest = _LONGEST
-        for seat in pool.seats():
+        for seat in pool.staff.seats:
             seat.process.look()
             if seat.process.gone or seat.killed:
                 continue
@@ -72,7 +73,6 @@ class Limits:
                 self._idling(seat, now)
         self._check_memory(now)
         for lane in pool.lanes():
-            self._unlock(lane)
             if lane.starved_since is not None and now - lane.starved_since > _STARVED:
                 lane.starved_since = None
                 self._make_room(lane)
@@ -80,7 +80,7 @@ class Limits:
         self._again(soonest)
 
     def _again(self, soonest: float) -> None:
-        seats = self._pool.seats()
+        seats = self._pool.staff.seats
         if not seats:
             return
         seen = tuple(seat.numbered - len(seat.outstanding) for seat in seats)
@@ -108,39 +108,43 @@ class Limits:
         if left <= 0:
             name = entry.call.module.name
             entry.verdict = TimeLimit(f"{name}: ran longer than its time limit of {limit:g} s", limit=limit)
-            self._pool.kill(seat)
+            self._pool.staff.kill(seat)
         return max(left, 0.001)
 
     def _idling(self, seat: Seat, now: float) -> None:
         if now - seat.idle_since > self._idle and seat.process.ready:
-            self._pool.kill(seat)
+            self._pool.staff.kill(seat)
         elif seat.held and now - seat.idle_since > _LINGER:
             self._pool.release(seat)
 
     def _check_memory(self, now: float) -> None:
-        limited = [
-            (seat, entry)
-            for seat in self._pool.seats()
-            if seat.lane.resources.memory is not None and not seat.killed and (entry := seat.current()) is not None
-        ]
-        if not limited or now - self._memory_at < _MEMORY_EVERY:
-            return
-        self._memory_at = now
-        everything = processes.table()
-        for seat, entry in limited:
-            used = sum(each.memory for each in processes.descendants(everything, {seat.process.pid}))
-            limit = seat.lane.resources.memory
-            if limit is not None and used > limit:
-                name = entry.call.module.name
-                entry.verdict = MemoryLimit(
-                    f"{name}: used {used / 1e6:.0f} MB, and its memory limit is {limit / 1e6:.0f} MB",
-                    limit=limit,
-                    used=used,
-                )
-                self._pool.kill(seat)
+        """Have the memory of limited calls measured, off the loop: it takes a look at every process."""
+        limited = any(seat.load and seat.lane.resources.memory is not None for seat in self._pool.staff.seats)
+        if limited and not self._measuring and now - self._measured > _MEMORY_EVERY:
+            self._measuring = True
+            self._pool.spawn(self._measure())
 
-    def _unlock(self, lane: Lane) -> None:
-        """Take back what waits behind a long call, where another worker could be started for it."""
+    async def _measure(self) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+            everything = await loop.run_in_executor(self._pool.executor, processes.table)
+        finally:
+            self._measuring = False
+            self._measured = time.monotonic()
+        for seat in self._pool.staff.seats:
+            limit = seat.lane.resources.memory
+            if limit is None or not seat.usable:
+                continue
+            used = sum(each.memory for each in processes.descendants(everything, {seat.process.pid}))
+            seat.process.drain()
+            entry = seat.current()
+            if used > limit and entry is not None:
+                name, told = (
+                    entry.call.module.name,
+                    f"{used / 1e6:.0f} MB, and its memory limit is {limit / 1e6:.0f} MB",
+                )
+                entry.verdict = MemoryLimit(f"{name}: used {told}", limit=limit, used=used)
+                self._pool.staff.kill(seat)
 
     def _make_room(self, lane: Lane) -> None:
         """End a worker of the lane that has most, after the call that it is in."""
@@ -151,4 +155,4 @@ class Limits:
         if crowded is not None:
             usable = [seat for seat in crowded.seats if seat.usable]
             if usable:
-                self._pool.retire(usable[-1])
+                self._pool.staff.retire(usable[-1])
