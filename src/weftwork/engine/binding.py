@@ -173,7 +173,24 @@ def _copy_tree(source: Path, target: Path) -> None:
 
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    shutil.copytree(source, temporary)
+    shutil.copytree(source, temporary, copy_function=_copy_writable)
+    for folder, _, _ in os.walk(temporary):
+        os.chmod(folder, 0o777 & ~_umask())
     if target.exists():
         shutil.rmtree(target)
     os.replace(temporary, target)
+
+
+def _copy_writable(source: str, target: str) -> None:
+    """A copy that its owner may change: what it is copied from is read-only."""
+    import shutil
+
+    shutil.copyfile(source, target)
+    mode = 0o777 if os.stat(source).st_mode & 0o100 else 0o666
+    os.chmod(target, mode & ~_umask())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weftwork.core.checksum import Checksum
 from weftwork.core.job import Record
 from weftwork.core.values import Ref
-from weftwork.engine.jobs import Live
+from weftwork.engine.jobs import Live, internal
 from weftwork.errors import Cancelled, Corrupt, Lost, StagingFailed, WeftError
 from weftwork.node.outcome import read_outcome
 from weftwork.ports import CallOutcome, Report
@@ -50,9 +50,9 @@ class Collector:
         engine = self._engine
         try:
             await lives[0].site.scheduler.run([engine.call(live) for live in lives], engine.report(*lives))
-        except WeftError as error:
+        except Exception as error:
             for live in lives:
-                await engine.failed(live, error)
+                await engine.failed(live, internal(error))
 
     def ended(self, live: Live, report: Report) -> None:
         """An attempt is over: collect it, with all others that are over by then."""
@@ -94,6 +94,8 @@ class Collector:
                 bad.append((live, error))
             except OSError as error:
                 bad.append((live, StagingFailed(f"the results of {live.id} could not be stored: {error}")))
+            except Exception as error:
+                bad.append((live, internal(error)))
             else:
                 good.append((live, record))
         return good, bad
@@ -136,6 +138,13 @@ class Collector:
         observed: dict[str, Any] = {"host": outcome.host, **outcome.usage}
         if outcome.started is not None:
             observed["seconds"] = outcome.ended - outcome.started
+        executable = [
+            name
+            for name, each in outcome.outputs.items()
+            if each and each.kind == "file" and each.entries[0].executable
+        ]
+        if executable:
+            observed["executable"] = executable
         record = _record(live, outputs, observed)
         # The folder is needed until the record is durable: a dead engine's successor reads it again.
         live.when_done(lambda _: self._engine.forget_folder(folder))

@@ -60,10 +60,7 @@ class Folders:
             inputs=tuple(inputs.made),
             outputs=tuple(_output(each) for each in module.outputs),
             limits=Limits(resources.time, resources.memory, resources.disk),
-            expects=tuple(
-                Expected(path, Checksum(checksum))
-                for path, checksum in (calculation.frame.environment.get("tools") or {}).values()
-            ),
+            expects=tuple(Expected(path, checksum) for path, checksum in tools.values()),
         )
         folder = self.path(task)
         write_job(str(folder), job)

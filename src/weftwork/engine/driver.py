@@ -39,7 +39,7 @@ from weftwork.core.placement import Placement
 from weftwork.core.values import Ref
 from weftwork.core.workflow import Workflow
 from weftwork.engine.engine import Engine
-from weftwork.engine.jobs import Live, Request
+from weftwork.engine.jobs import Live, Request, internal
 from weftwork.errors import Cancelled, WeftError
 from weftwork.ports import StepRow
 
@@ -134,7 +134,11 @@ class Driver:
                 case LookUp():
                     self._events.put_nowait(await asyncio.to_thread(self._look_up, each))
                 case Choose():
-                    race = self._races[each.task]
+                    race = self._races.get(each.task)
+                    if race is None:
+                        # Its candidates could not all be bound, so that the choice has no name to be found by.
+                        self._events.put_nowait(Chosen(each.task, each.candidate))
+                        continue
                     choice = {
                         "candidate": each.candidate,
                         "key": str(race.calculations[each.candidate][0].key),
@@ -260,11 +264,14 @@ class Driver:
 
     async def _read_scalars(self, submit: Submit, outputs: Mapping[str, Ref], needs: frozenset[str]) -> None:
         try:
-            scalars = {name: await asyncio.to_thread(self._engine.binder.value, outputs[name]) for name in needs}
-        except WeftError as error:
-            self._over(submit.task, "failed", error=error)
+            scalars = {name: await asyncio.to_thread(self._scalar, outputs.get(name)) for name in needs}
+        except Exception as error:
+            self._over(submit.task, "failed", error=internal(error))
         else:
             self._events.put_nowait(Ended(submit.task, "succeeded", outputs, scalars))
+
+    def _scalar(self, ref: Ref | None) -> Any:
+        return None if ref is None else self._engine.binder.value(ref)
 
     def _over(self, task: str, state: Any, *, error: WeftError, job: str | None = None) -> None:
         self._tell(StepEvent(task, state, time.time(), job, detail=str(error)))

@@ -22,7 +22,7 @@ from weftwork.engine.binding import Binder
 from weftwork.engine.collecting import Collector
 from weftwork.engine.commands import Folders
 from weftwork.engine.frames import frame_of
-from weftwork.engine.jobs import Live, Request
+from weftwork.engine.jobs import Live, Request, internal
 from weftwork.engine.scribe import Scribe
 from weftwork.engine.watching import Watch
 from weftwork.errors import Cancelled, Conflict, Lost, Refused, SiteFailed, Unavailable, WeftError
@@ -140,24 +140,24 @@ class Engine:
         live.followed = answer.answer == "waiting"
         live.claimed.set()
         if not live.followed:
-            self._dispatch(live)
+            self._dispatch(live, rejoin=True)
 
     def taken_over(self, live: Live, answer: Claimed) -> None:
         """The owner of a followed job is dead: it is ours now."""
         live.epoch, live.attempt, live.followed = answer.epoch, answer.attempt, False
-        self._dispatch(live)
+        self._dispatch(live, rejoin=True)
 
-    def _dispatch(self, live: Live) -> None:
+    def _dispatch(self, live: Live, *, rejoin: bool = False) -> None:
         if isinstance(live.request.module.program, Function):
             live.attempt += 1
             self._collector.call(live)
         else:
-            self.spawn(self._run_command(live))
+            self.spawn(self._run_command(live, rejoin=rejoin))
 
-    async def _run_command(self, live: Live) -> None:
-        """One job of the command lane, attempts and all."""
+    async def _run_command(self, live: Live, *, rejoin: bool) -> None:
+        """One attempt of a job of the command lane; ``rejoin``: first look for the one that a dead owner left."""
         try:
-            if live.attempt > 0 and await self._rejoin(live):
+            if rejoin and live.attempt > 0 and await self._rejoin(live):
                 return
             live.attempt += 1
             submitted = Event("submitted", time.time(), {"attempt": live.attempt, "site": live.site.name})
@@ -180,6 +180,8 @@ class Engine:
             await self.failed(
                 live, Unavailable(f"the job folder of {live.id} cannot be made below {self.folders.root}: {error}")
             )
+        except Exception as error:
+            await self.failed(live, internal(error))
 
     async def _rejoin(self, live: Live) -> bool:
         """Go on with the attempt that a dead owner left: its outcome, or itself while it still runs."""
@@ -245,7 +247,11 @@ class Engine:
         event = Event(
             kind, time.time(), {"error": document} | ({"by": error.details.get("by")} if kind == "cancelled" else {})
         )
-        ended = await self.scribe.end([Ending(live.id, live.epoch, event)])
+        try:
+            ended = await self.scribe.end([Ending(live.id, live.epoch, event)])
+        except Exception as unwritten:
+            self._settle(live, None, internal(unwritten))
+            return
         if live.id not in ended:
             self._lost_lease(live)
             return
@@ -255,7 +261,13 @@ class Engine:
     async def succeeded(self, ends: Sequence[tuple[Live, Record]]) -> None:
         """Write the records of attempts that succeeded, all together, and only then tell."""
         event = Event("succeeded", time.time(), {"cached": False})
-        answers = await self.scribe.end([Ending(live.id, live.epoch, event, record) for live, record in ends])
+        try:
+            answers = await self.scribe.end([Ending(live.id, live.epoch, event, record) for live, record in ends])
+        except Exception as error:
+            # Nothing is told that is not durable: the jobs stay live in the ledger, for whoever comes after us.
+            for live, _ in ends:
+                self._settle(live, None, internal(error))
+            return
         for live, record in ends:
             if live.id not in answers:
                 self._lost_lease(live)
@@ -336,7 +348,9 @@ class Engine:
             if task in await site.scheduler.find([task]):
                 await site.scheduler.cancel([task])
         error = Cancelled(f"job {job} was cancelled by {by}", by=by)
-        await self.scribe.end([Ending(job, answer.epoch, Event("cancelled", time.time(), {"error": error.document(), "by": by}))])
+        await self.scribe.end(
+            [Ending(job, answer.epoch, Event("cancelled", time.time(), {"error": error.document(), "by": by}))]
+        )
 
     def forget_folder(self, folder: Path) -> None:
         """Remove the folder of an attempt whose end is durable, off the loop."""

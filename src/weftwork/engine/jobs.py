@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,3 +88,11 @@ class Live:
             raise self.error
         assert self.record is not None
         return self.record
+
+
+def internal(error: Exception) -> WeftError:
+    """An error of ours as one that a caller gets: never a hang. A WeftError stays as it is."""
+    if isinstance(error, WeftError):
+        return error
+    text = "".join(traceback.format_exception(error))
+    return WeftError(f"internal error, please report it: {type(error).__name__}: {error}", traceback=text)

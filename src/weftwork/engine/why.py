@@ -13,7 +13,6 @@ from weftwork.core.values import Ref
 from weftwork.errors import WeftError
 from weftwork.ports import JobRow, Ledger, Store
 
-
 _CANDIDATES = 50
 """How many earlier jobs are looked at for the one most alike: the items of a map differ in their inputs alone."""
 
