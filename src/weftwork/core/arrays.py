@@ -116,6 +116,8 @@ def _native(array: Any, where: str) -> Any:
         # A view of bytes can hold other true values than 1, which are equal and would not have equal bytes.
         if raw.size and raw.max() > 1:
             array = raw != 0
+    if array.dtype == dtype and array.flags.c_contiguous:
+        return array
     return numpy.asarray(array, dtype=dtype, order="C")
 
 
