@@ -180,6 +180,32 @@ def test_keys_that_begin_alike_are_told_apart(path: Path) -> None:
         assert list(ledger.records([each.key for each in made])) == [made[0].key]
 
 
+@pytest.mark.parametrize(("output", "kept"), [(2, ["answer", "conflict"]), (1, ["answer"])])
+def test_an_answer_that_came_from_elsewhere_meanwhile_stays_the_answer(
+    path: Path, output: int, kept: list[str]
+) -> None:
+    me, made = owners.this(), calculation(1)
+    with SqliteLedger(path) as ledger:
+        ledger.register(me, LEASE)
+        (job,) = ledger.claim(me.id, claims(1))
+        _edit(path, f"INSERT INTO record VALUES (1, 1, 'answer', '{documents.record_text(record(made, 1))}')")
+        assert ledger.end(me.id, [succeeded(job, made, output)]) == {job.job: record(made, 1)}
+        assert ledger.record_of(job.job) == record(made, output)
+        assert ledger.records([made.key]) == {made.key: record(made, 1)}
+    assert Sqlite(path.parent).records(made.key) == kept
+
+
+def test_opening_waits_for_whoever_reads_before_it_sets_the_journal(path: Path) -> None:
+    _edit(path, "PRAGMA user_version = 1")
+    reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM sqlite_master").fetchall()
+    threading.Timer(0.3, reader.execute, ("COMMIT",)).start()
+    with SqliteLedger(path) as ledger:
+        assert ledger.jobs() == []
+    reader.close()
+
+
 def test_every_error_of_the_database_becomes_one_of_ours(path: Path) -> None:
     with (
         SqliteLedger(path) as ledger,

@@ -160,6 +160,17 @@ class LedgerContract(LedgerFixtures):
         assert ledger.claim(me, claims(1))[0].record == record(made, 1)
         assert truth.records(made.key) == ["answer", "conflict"]
 
+    def test_two_results_that_end_together_are_held_against_each_other(
+        self, ledger: Ledger, truth: GroundTruth, me: str
+    ) -> None:
+        made = calculation(1)
+        (shared,) = ledger.claim(me, claims(1))
+        private = ledger.claim(me, claims(1, 1, placement=FRESH))
+        endings = [succeeded(job, made, output) for job, output in zip([shared, *private], [1, 2, 1], strict=True)]
+        answers = ledger.end(me, endings)
+        assert [answers[job.job] for job in (shared, *private)] == [record(made, 1), record(made, 2), record(made, 1)]
+        assert truth.records(made.key) == ["answer", "conflict", "own"]
+
     def test_a_result_that_is_not_reusable_belongs_to_its_job(self, ledger: Ledger, me: str) -> None:
         made = calculation(1)
         (job,) = ledger.claim(me, claims(1))

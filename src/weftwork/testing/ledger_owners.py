@@ -127,6 +127,16 @@ class OwnersContract(LedgerFixtures):
         assert ledger.job(shared.job).waiters == 1
         assert other.withdraw(you.id, [shared.job]) == set()
 
+    def test_who_takes_over_what_its_owner_no_longer_wanted_waits_for_it(
+        self, ledger: Ledger, other: Ledger, me: str, you: Living
+    ) -> None:
+        (job,) = other.claim(you.id, claims(1))
+        ledger.claim(me, claims(1))
+        assert other.withdraw(you.id, [job.job]) == set()
+        you.kill()
+        assert ledger.follow(me, [job.job]) == {job.job: Claimed("mine", job.job, 2, 0)}
+        assert ledger.job(job.job).waiters == 1
+
     def test_a_waiter_whose_process_is_dead_does_not_wait(
         self, ledger: Ledger, other: Ledger, me: str, you: Living
     ) -> None:
