@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -171,6 +172,23 @@ def test_it_ends_when_idle_and_the_next_job_starts_another(home: Path) -> None:
     eventually(lambda: not processes.is_running(first, processes.identity(first)))
     assert homes.Place.of(str(home)).info() is None
     assert Resident(home).start(Resident(home).folder("true")) == "succeeded"
+
+
+def test_it_ends_soon_when_its_home_is_removed_or_made_anew(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    connect_or_start(str(home), idle=600).close()
+    first = supervisor_pid(home)
+    began = processes.identity(first)
+    shutil.rmtree(home)
+    try:
+        with connect_or_start(str(home), idle=600):
+            second = supervisor_pid(home)
+            assert second != first
+            eventually(lambda: not processes.is_running(first, began))
+            assert supervisor_pid(home) == second
+            connect_or_start(str(home)).close()
+    finally:
+        stop_supervisor(home)
 
 
 def test_a_client_or_a_job_keeps_it(home: Path) -> None:

@@ -40,6 +40,7 @@ _LONGEST_LINE: Final = 1 << 20
 _LONGEST_BACKLOG: Final = 16 << 20
 _JOURNAL_SIZE: Final = 1 << 20
 _DESCRIPTORS: Final = 8192
+_LOOK: Final = 2.0  # seconds between looks, while idle, at whether the home is still there
 
 
 def supervise(home: str, idle: float) -> int:
@@ -148,7 +149,7 @@ class Supervisor:
         try:
             self._loop(listener)
         finally:
-            for gone in (path, self._place.path("json")):
+            for gone in (path, self._place.path("json")) if self._is_known() else ():
                 with contextlib.suppress(OSError):
                     os.unlink(gone)
             listener.close()
@@ -192,9 +193,9 @@ class Supervisor:
         while not self._stopping:
             if self._jobs or self._clients:
                 busy = time.monotonic()
-            elif time.monotonic() - busy >= self._idle:
+            elif time.monotonic() - busy >= self._idle or not self._is_known():
                 return
-            wait = None if self._jobs or self._clients else self._idle - (time.monotonic() - busy)
+            wait = None if self._jobs or self._clients else min(_LOOK, self._idle - (time.monotonic() - busy))
             for key, mask in self._selector.select(wait):
                 if key.fileobj is listener:
                     self._accept(listener)
@@ -202,6 +203,11 @@ class Supervisor:
                     self._woken()
                 else:
                     self._attend(key.data, mask)
+
+    def _is_known(self) -> bool:
+        """Whether engines still find this supervisor: its home was neither removed nor made anew for another."""
+        info = self._place.info()
+        return info is not None and info.get("pid") == os.getpid()
 
     def _accept(self, listener: socket.socket) -> None:
         try:
