@@ -18,8 +18,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from weftwork.core.checksum import Checksum
-from weftwork.errors import Corrupt, Invalid, Refused, StagingFailed
+from weftwork.errors import Corrupt, Invalid, Refused, StagingFailed, Unavailable
 from weftwork.stores.directory import DirectoryStore
+from weftwork.stores.packed import Packed
 from weftwork.testing.store import GroundTruth, StoreContract, named, sample
 from weftwork.testing.store_machine import StoreMachine
 from weftwork.testing.store_processes import ProcessesContract
@@ -160,6 +161,53 @@ def test_threads_share_transactions_and_a_failure_is_its_own(store: DirectorySto
         thread.join()
     assert not failed
     assert len(list(store.checksums())) == 240
+
+
+def test_a_failed_transaction_takes_nobody_elses_buffers_along(tmp_path: Path) -> None:
+    packed = Packed(tmp_path / "x.sqlite", network=False)
+    packed.put({b"0" * 32: b"before"})
+    with packed._database.write() as connection:
+        connection.execute("PRAGMA user_version")
+    assert packed._database._writer is not None
+    packed._database._writer.execute("PRAGMA busy_timeout=300")
+    lock = sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    failed: list[int] = []
+
+    def put(number: int) -> None:
+        try:
+            packed.put({bytes([number]) * 32: b"%d" % number})
+        except Unavailable:
+            failed.append(number)
+
+    # One has its turn and fails for the lock; the others wait for theirs, and one of them finds it open.
+    threads = [threading.Thread(target=put, args=(number,)) for number in (1, 2, 3)]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 20
+    while not failed and time.monotonic() < deadline:
+        time.sleep(0.005)
+    lock.execute("ROLLBACK")
+    for thread in threads:
+        thread.join()
+    found = packed.get([bytes([number]) * 32 for number in (1, 2, 3)])
+    assert failed
+    assert found == {bytes([number]) * 32: b"%d" % number for number in (1, 2, 3) if number not in failed}
+    assert found
+    packed.close()
+
+
+def test_names_that_begin_alike_are_not_taken_for_each_other(store: DirectoryStore, root: Path) -> None:
+    name = store.put(b"mine")
+    other = Checksum(name[:16] + "0" * 48)
+    assert store.missing([other]) == {other}
+    assert store.get_many([other]) == {}
+    Raw(root).put(other, b"of another that begins alike")
+    assert store.get_many([name]) == {name: b"mine"}
+    assert store.size(name) == 4
+    store.remove([other])
+    assert Raw(root).names() == {name}
+    assert store.get(name) == b"mine"
 
 
 def test_on_a_network_there_is_no_write_ahead_log(store: DirectoryStore, root: Path, network: bool) -> None:
