@@ -95,6 +95,21 @@ def test_a_folder_runs_once_whoever_asks(resident: Resident) -> None:
         claim.claim(folder)
 
 
+def test_who_joins_is_told_of_the_start_and_the_end_by_the_path_it_knows(resident: Resident, tmp_path: Path) -> None:
+    folder = resident.folder("sleep", "0.5")
+    (tmp_path / "link").symlink_to(folder)
+    told: list[int] = []
+
+    async def both() -> list[str]:
+        async with Supervised(str(resident.home)) as one, Supervised(str(resident.home)) as other:
+            first = asyncio.ensure_future(one.run(folder))
+            await asyncio.to_thread(eventually, lambda: command_pid(folder) > 0)
+            return [await asyncio.wait_for(other.run(str(tmp_path / "link"), told.append), 20), await first]
+
+    assert asyncio.run(both()) == ["succeeded"] * 2
+    assert told == [command_pid(folder)]
+
+
 def test_a_folder_that_is_not_there(resident: Resident) -> None:
     async def one() -> None:
         async with Supervised(str(resident.home)) as supervised:

@@ -132,7 +132,7 @@ class Supervisor:
         self._idle = idle
         self._journal = Journal(place.path("jobs"))
         self._runner = Runner()
-        self._jobs: dict[str, tuple[Request, list[_Client]]] = {}
+        self._jobs: dict[str, tuple[Request, dict[_Client, str]]] = {}  # who asked, and by which path
         self._clients: set[_Client] = set()
         self._lock = threading.Lock()
         self._selector = selectors.DefaultSelector()
@@ -265,13 +265,17 @@ class Supervisor:
 
     def _begin(self, client: _Client, folder: str, asked: str) -> None:
         with self._lock:
-            if folder in self._jobs:
-                self._jobs[folder][1].append(client)
-                return
-            request = Request()
-            self._jobs[folder] = (request, [client])
-            self._journal.begin(folder)
-        threading.Thread(target=self._job, args=(folder, asked, request), daemon=True).start()
+            joined = folder in self._jobs
+            if joined:
+                self._jobs[folder][1][client] = asked
+            else:
+                request = Request()
+                self._jobs[folder] = (request, {client: asked})
+                self._journal.begin(folder)
+        if not joined:
+            threading.Thread(target=self._job, args=(folder, request), daemon=True).start()
+        elif (held := claim.read_claim(folder)) is not None and held.command is not None:
+            self._answer(client, {"event": "started", "folder": asked, "pid": held.command[0]})
 
     def _cancel(self, client: _Client, order: dict[str, Any]) -> None:
         with self._lock:
@@ -280,15 +284,15 @@ class Supervisor:
             job[0].cancel(str(order.get("by", "somebody")), order.get("grace"))
         self._answer(client, {"event": "cancelling", "id": order.get("id"), "known": job is not None})
 
-    def _job(self, folder: str, asked: str, request: Request) -> None:
-        event: dict[str, Any] = {"event": "ended", "folder": asked, "state": None}
+    def _job(self, folder: str, request: Request) -> None:
+        event: dict[str, Any] = {"event": "ended", "state": None}
         try:
             outcome = self._runner.run(
-                folder, request, lambda pid: self._tell(folder, {"event": "started", "folder": asked, "pid": pid})
+                folder, request, lambda pid: self._tell(folder, {"event": "started", "pid": pid})
             )
             event["state"] = None if outcome is None else outcome.state
         except WeftError as error:
-            event = {"event": "refused", "folder": asked, "error": error.document()}
+            event = {"event": "refused", "error": error.document()}
         except Exception:  # a fault of ours: the job has no outcome, and the log says why
             _say(traceback.format_exc())
         self._tell(folder, event, last=True)
@@ -296,14 +300,13 @@ class Supervisor:
 
     def _tell(self, folder: str, event: dict[str, Any], *, last: bool = False) -> None:
         with self._lock:
+            told = {client: folder for client in self._clients.copy() if client.watches}
+            told.update(self._jobs[folder][1])
             if last:
-                clients = self._jobs.pop(folder)[1]
+                del self._jobs[folder]
                 self._journal.finish(folder)
-            else:
-                clients = self._jobs[folder][1]
-            told = {*clients, *(client for client in self._clients.copy() if client.watches)}
             nothing_left = last and not self._jobs
-        backlog = [client.send(event) for client in told]
+        backlog = [client.send({**event, "folder": name}) for client, name in told.items()]
         if any(backlog) or nothing_left:
             self._wake()
 
