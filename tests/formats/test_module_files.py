@@ -190,6 +190,20 @@ def test_what_is_wrong_is_told_with_its_place_and_the_remedy(text, expected):
     assert all(line.startswith("m.yaml:") for line in str(found.value).splitlines())
 
 
+@pytest.mark.parametrize(
+    "value", ["command: '{" + "a" * 200_000 + "'", "command: x\nresources: {time: '1" + " " * 5000 + "x'}"]
+)
+@pytest.mark.timeout(10)
+def test_long_texts_take_no_long_time(value):
+    with pytest.raises(Invalid):
+        load(HEAD + value + "\nversion: 1\n")
+    if "resources" not in value:
+        load(HEAD + value)
+    else:
+        with pytest.raises(Invalid, match="is not an amount"):
+            load(HEAD + value)
+
+
 def test_all_problems_are_told_in_the_order_of_their_lines():
     with pytest.raises(Invalid) as found:
         load(

@@ -55,6 +55,19 @@ def test_plain_scalars_mean_what_the_core_schema_says(text, value):
     assert (type(found), found) == (type(value), value)
 
 
+FLOW = {
+    "[?;, ?0, :0, a?b, c:d, -e, http://x/y?z=1, -]": ["?;", "?0", ":0", "a?b", "c:d", "-e", "http://x/y?z=1", "-"],
+    '{"a":1, b: :0, c: ?x, "d" :2}': {"a": 1, "b": ":0", "c": "?x", "d": 2},
+    "[? a : b]": [{"a": "b"}],
+    "{a: b#c, d: [e] # f\n}": {"a": "b#c", "d": ["e"]},
+}
+
+
+@pytest.mark.parametrize(("text", "value"), FLOW.items())
+def test_indicators_within_brackets_are_those_of_yaml_1_2(text, value):
+    assert parse(f"key: {text}\n").value == {"key": value}
+
+
 def test_nan_is_a_float():
     assert math.isnan(parse("key: .NaN").value["key"])
 
@@ -91,6 +104,7 @@ REFUSED = {
     'a: "\\ud800"\n': ("1:4: an escape that is half a character",),
     'a: "\\U00110000"\n': ("a character that YAML does not allow",),
     "a: 1\nb: \x00\n": ("2:4: a character that YAML does not allow",),
+    "a: x\u2028b: 2\n": ("1:5: the character U+2028, which some readers take for the end of a line", "\\u2028"),
     "[" * 200: ("1:101: more than 100 mappings and lists within each other",),
 }
 

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from weftwork.core.checksum import shorten
 from weftwork.core.module import nearest
+from weftwork.formats.nodes import Where
 
-Path = tuple[str | int, ...]
-Fault = tuple[Path, str]
+Fault = tuple[Where, str]
 Schema = dict[str, Any]
 
 
@@ -24,7 +24,7 @@ class Kind(Protocol):
     @property
     def text(self) -> str: ...
 
-    def faults(self, value: Any, path: Path) -> Iterator[Fault]:
+    def faults(self, value: Any, path: Where) -> Iterator[Fault]:
         """What is wrong with the structure of a value; nothing when it fits."""
         ...
 
@@ -46,7 +46,7 @@ class Leaf:
     fits: Callable[[Any], bool]
     hint: str = ""
 
-    def faults(self, value: Any, path: Path) -> Iterator[Fault]:
+    def faults(self, value: Any, path: Where) -> Iterator[Fault]:
         if not self.fits(value):
             yield path, f"{given(value)} is given where {self.text} is expected{self.hint or _quotes(self, value)}"
 
@@ -66,7 +66,7 @@ class Listed:
     least: int = 0
     most: int | None = None
 
-    def faults(self, value: Any, path: Path) -> Iterator[Fault]:
+    def faults(self, value: Any, path: Where) -> Iterator[Fault]:
         if not isinstance(value, list):
             yield path, f"{given(value)} is given where {self.text} is expected"
             return
@@ -101,7 +101,7 @@ class Named:
     def text(self) -> str:
         return f"a mapping that gives {self.what} by its name"
 
-    def faults(self, value: Any, path: Path) -> Iterator[Fault]:
+    def faults(self, value: Any, path: Where) -> Iterator[Fault]:
         if not isinstance(value, dict):
             yield (
                 path,
@@ -135,7 +135,7 @@ class Either:
     kinds: tuple[Kind, ...]
     text: str
 
-    def faults(self, value: Any, path: Path) -> Iterator[Fault]:
+    def faults(self, value: Any, path: Where) -> Iterator[Fault]:
         found = [list(kind.faults(value, path)) for kind in self.kinds]
         if all(found):
             # The right kind is one that gets past the first look at the value.
@@ -177,7 +177,7 @@ class Section:
     def text(self) -> str:
         return f"a mapping with the keys of {self.name}"
 
-    def faults(self, value: Any, path: Path) -> Iterator[Fault]:
+    def faults(self, value: Any, path: Where) -> Iterator[Fault]:
         if not isinstance(value, dict):
             yield path, f"{given(value)} is given where {self.text} ({', '.join(self.keys)}) is expected"
             return
@@ -206,7 +206,7 @@ class Section:
             f"the key {shorten(name)} is not known in {self.name}{nearest(name, self.keys) or ';'} its keys are {keys}"
         )
 
-    def _exactly_one(self, value: dict[str, Any], path: Path) -> Iterator[Fault]:
+    def _exactly_one(self, value: dict[str, Any], path: Where) -> Iterator[Fault]:
         if not self.one_of:
             return
         found = [name for name in self.one_of if name in value]

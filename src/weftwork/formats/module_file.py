@@ -12,15 +12,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from weftwork.core.checksum import Checksum
+from weftwork.core.checksum import Checksum, shorten
 from weftwork.core.environment import Environment
 from weftwork.core.module import Command, Input, Module, Output, nearest
 from weftwork.core.placement import Resources
 from weftwork.errors import Invalid
 from weftwork.formats.document import Document, Problems, read
 from weftwork.formats.module_keys import MODULE
+from weftwork.formats.nodes import Where
 from weftwork.formats.program import ProgramPart, read_program
-from weftwork.formats.signature import read_inputs, read_outputs, read_value
+from weftwork.formats.signature import declared_inputs, declared_outputs, read_value
+
+_LONGEST_AMOUNT = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +140,11 @@ def module_of(document: Document) -> ModuleFile:
     return module
 
 
-def build_module(
-    value: dict[str, Any], path: tuple[str | int, ...], document: Document, problems: Problems
-) -> ModuleFile | None:
+def build_module(value: dict[str, Any], path: Where, document: Document, problems: Problems) -> ModuleFile | None:
     """The module in a mapping whose structure is sound; ``None`` and at least one problem where it cannot be."""
     before = len(problems)
-    inputs = read_inputs(value.get("inputs", {}), (*path, "inputs"), problems)
-    outputs = read_outputs(value.get("outputs", {}), (*path, "outputs"), problems)
+    inputs = declared_inputs(value.get("inputs", {}), (*path, "inputs"), problems)
+    outputs = declared_outputs(value.get("outputs", {}), (*path, "outputs"), problems)
     environment = _environment(value, path, problems)
     resources = read_resources(value.get("resources", {}), (*path, "resources"), problems)
     part: ProgramPart[Command | FunctionReference] | None
@@ -180,7 +181,7 @@ def build_module(
     return _checked(module, path, problems)
 
 
-def _checked(module: ModuleFile, path: tuple[str | int, ...], problems: Problems) -> ModuleFile | None:
+def _checked(module: ModuleFile, path: Where, problems: Problems) -> ModuleFile | None:
     """What the core itself refuses is told with the document's place, and not when the module is used."""
     if isinstance(module.program, Command):
         try:
@@ -191,7 +192,7 @@ def _checked(module: ModuleFile, path: tuple[str | int, ...], problems: Problems
     return module
 
 
-def _function(text: str, path: tuple[str | int, ...], problems: Problems) -> ProgramPart[FunctionReference] | None:
+def _function(text: str, path: Where, problems: Problems) -> ProgramPart[FunctionReference] | None:
     try:
         return ProgramPart(FunctionReference.of(text))
     except Invalid as error:
@@ -199,7 +200,7 @@ def _function(text: str, path: tuple[str | int, ...], problems: Problems) -> Pro
         return None
 
 
-def _environment(value: dict[str, Any], path: tuple[str | int, ...], problems: Problems) -> Environment:
+def _environment(value: dict[str, Any], path: Where, problems: Problems) -> Environment:
     declared = dict(value.get("environment", {}))
     variables = dict(declared.get("variables", {}))
     for name, text in value.get("env", {}).items():
@@ -212,11 +213,13 @@ def _environment(value: dict[str, Any], path: tuple[str | int, ...], problems: P
     return Environment.of({**declared, "variables": variables})
 
 
-def read_resources(value: dict[str, Any], path: tuple[str | int, ...], problems: Problems) -> Resources:
+def read_resources(value: dict[str, Any], path: Where, problems: Problems) -> Resources:
     """The resources in a mapping; each that is wrong is a problem of its own."""
     resources = Resources()
     for name, each in value.items():
         try:
+            if isinstance(each, str) and len(each) > _LONGEST_AMOUNT:
+                raise Invalid(f"{shorten(each)} is not an amount; write it as 2 GB or 1h30m")
             resources = resources.updated({name: each})
         except Invalid as error:
             problems.add((*path, name), str(error).removeprefix("resources: "))
@@ -227,7 +230,7 @@ def read_resources(value: dict[str, Any], path: tuple[str | int, ...], problems:
 
 def _tests(
     value: dict[str, Any],
-    path: tuple[str | int, ...],
+    path: Where,
     inputs: tuple[Input, ...],
     outputs: tuple[Output, ...],
     problems: Problems,

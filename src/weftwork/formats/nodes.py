@@ -19,6 +19,10 @@ MAX_ALIASED = 100_000
 """Nodes that aliases may add: a text of a kilobyte must not become a document of a gigabyte."""
 
 
+Where = tuple[str | int, ...]
+"""The way from the root of a document to a place in it: keys and indices."""
+
+
 @dataclass(slots=True)
 class Node:
     """A value with its place (line and column from 1). A mapping holds ``name: (line, column, node)``, a list nodes.

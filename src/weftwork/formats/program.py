@@ -10,7 +10,7 @@ from weftwork.core.module import Command, Input, Output, nearest
 from weftwork.errors import Invalid
 from weftwork.formats import words
 from weftwork.formats.document import Problems
-from weftwork.formats.kinds import Path
+from weftwork.formats.nodes import Where
 from weftwork.formats.signature import inside
 
 P = TypeVar("P", covariant=True)
@@ -25,7 +25,7 @@ class ProgramPart(Generic[P]):
 
 
 def read_program(
-    value: dict[str, Any], path: Path, inputs: Iterable[Input], outputs: Iterable[Output], problems: Problems
+    value: dict[str, Any], path: Where, inputs: Iterable[Input], outputs: Iterable[Output], problems: Problems
 ) -> ProgramPart[Command] | None:
     """The command or script of a module; ``None`` where it cannot be read."""
     names = [each.name for each in inputs]
@@ -51,7 +51,7 @@ def read_program(
     return ProgramPart(Command(found, stdin=stdin), files)
 
 
-def _words(value: Any, path: Path, problems: Problems) -> tuple[str, ...] | None:
+def _words(value: Any, path: Where, problems: Problems) -> tuple[str, ...] | None:
     try:
         found = words.split(value) if isinstance(value, str) else tuple(value)
     except Invalid as error:
@@ -66,7 +66,7 @@ def _words(value: Any, path: Path, problems: Problems) -> tuple[str, ...] | None
     return found
 
 
-def _files(value: Any, path: Path, problems: Problems) -> tuple[tuple[str, str], ...]:
+def _files(value: Any, path: Where, problems: Problems) -> tuple[tuple[str, str], ...]:
     if isinstance(value, dict):
         pairs: list[tuple[str | int, str, str]] = [(target, target, source) for target, source in value.items()]
     else:

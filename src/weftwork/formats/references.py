@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from weftwork.core.expression import ITEM, KEY, Expression, InputOf, ListOf, Lit
 from weftwork.core.grammar import parse
 from weftwork.core.module import nearest
 from weftwork.errors import Invalid
-from weftwork.formats.document import Document, Path_, Problems
+from weftwork.formats.document import Document, Problems
 from weftwork.formats.module_file import FunctionReference, ModuleFile
+from weftwork.formats.nodes import Where
 
 ONLY = ""
 """The output in ``$step`` alone: the only one that the step has, which is known when its module is."""
@@ -30,29 +31,41 @@ class ModuleReference:
     """A module as a workflow file names it, unresolved.
 
     ``text`` is what is written. Exactly one of ``path`` (a module file), ``function``, ``inline`` (a module written in the
-    workflow file itself) and ``name`` (for a registry) is not ``None``. ``folder`` is where relative paths begin.
+    workflow file itself) and ``name`` (for a registry) is not ``None``.
     """
 
     text: str
-    source: str
-    line: int
-    column: int
-    folder: Path
+    document: Document = field(repr=False, compare=False)
+    at: Where
     path: Path | None = None
     function: FunctionReference | None = None
     inline: ModuleFile | None = None
     name: str | None = None
 
+    @property
+    def source(self) -> str:
+        """The workflow file, as it was given."""
+        return self.document.name
 
-def module_reference(text: str, document: Document, path: Path_) -> ModuleReference:
+    @property
+    def folder(self) -> Path:
+        """Where relative paths begin."""
+        return self.document.folder
+
+    @property
+    def line(self) -> int:
+        """The line where it stands, from 1."""
+        return self.document.place(self.at)[0]
+
+
+def module_reference(text: str, document: Document, at: Where) -> ModuleReference:
     """The reference in a text. Raises :class:`~weftwork.errors.Invalid` with what would be right."""
-    said = (text, document.name, *document.place(path), document.folder)
     if text.endswith(_FILE):
-        return ModuleReference(*said, path=document.folder / text)
+        return ModuleReference(text, document, at, path=document.folder / text)
     if ":" in text:
-        return ModuleReference(*said, function=FunctionReference.of(text))
+        return ModuleReference(text, document, at, function=FunctionReference.of(text))
     if _NAME.match(text) and not text.endswith(".py"):
-        return ModuleReference(*said, name=text)
+        return ModuleReference(text, document, at, name=text)
     raise Invalid(
         f"{text!r} does not name a module; write a module file (column.module.yaml), a function (eos.py:name, "
         "package.module:name), or a name from `modules`"
@@ -68,7 +81,7 @@ class Scope:
     problems: Problems
     variable: str | None = None
 
-    def expression(self, value: Any, path: Path_) -> Expression:
+    def expression(self, value: Any, path: Where) -> Expression:
         """What a value says; what is wrong with it is added to the problems."""
         if isinstance(value, str):
             return self._text(value, path)
@@ -79,7 +92,7 @@ class Scope:
             return ListOf(items)
         return Literal(self._literal(value, path))
 
-    def _text(self, text: str, path: Path_) -> Expression:
+    def _text(self, text: str, path: Where) -> Expression:
         if not text.startswith("$"):
             return Literal(text)
         if text.startswith("$$"):
@@ -93,7 +106,7 @@ class Scope:
         name, output = match.groups()
         return self._named(name, output, path) or Literal(text)
 
-    def _named(self, name: str, output: str | None, path: Path_) -> Expression | None:
+    def _named(self, name: str, output: str | None, path: Where) -> Expression | None:
         if name == self.variable:
             if output in (None, "key"):
                 return ITEM if output is None else KEY
@@ -114,7 +127,7 @@ class Scope:
         meant = nearest(name, known) or f"; there are {', '.join('$' + each for each in known)}"
         return f"${name} is no input and no step of this workflow{meant}"
 
-    def _literal(self, value: Any, path: Path_) -> Any:
+    def _literal(self, value: Any, path: Where) -> Any:
         if isinstance(value, dict):
             return {key: self._literal(each, (*path, key)) for key, each in value.items()}
         if isinstance(value, list):
@@ -127,7 +140,7 @@ class Scope:
             return value[1:]
         return value
 
-    def condition(self, text: str, path: Path_) -> Condition | None:
+    def condition(self, text: str, path: Where) -> Condition | None:
         """The condition in a text, ``$step`` alone standing for its only output."""
         try:
             found = parse(text)
@@ -139,7 +152,7 @@ class Scope:
                 self.problems.add(path, self._step_unknown(step))
         return conditions.replaced(found, lambda operand: self._operand(operand, path))
 
-    def _operand(self, operand: Operand, path: Path_) -> Operand:
+    def _operand(self, operand: Operand, path: Where) -> Operand:
         if not isinstance(operand, InputOf) or operand.name in self.inputs:
             return operand
         if operand.name in self.steps:

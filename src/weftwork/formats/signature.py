@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path as Folder
+from pathlib import Path
 from typing import Any
 
 from weftwork.core.checksum import shorten
@@ -13,7 +13,7 @@ from weftwork.core.module import ABSENT, Input, Output
 from weftwork.core.values import SCALARS, Type, convert
 from weftwork.errors import Invalid
 from weftwork.formats.document import Problems
-from weftwork.formats.kinds import Path
+from weftwork.formats.nodes import Where
 
 _LONGEST_TYPE = 200
 _STREAMS = ("stdout", "stderr")
@@ -21,8 +21,8 @@ _FILES = frozenset({"file", "directory"})
 _ON_DISK = _FILES | {"image", "text", "bytes", "array", "table", "collection"}
 
 
-def read_inputs(
-    value: Mapping[str, Any], path: Path, problems: Problems, folder: Folder | None = None
+def declared_inputs(
+    value: Mapping[str, Any], path: Where, problems: Problems, folder: Path | None = None
 ) -> tuple[Input, ...]:
     """The inputs of a module or workflow; what is wrong with each is added to the problems.
 
@@ -32,13 +32,13 @@ def read_inputs(
     return tuple(each for each in found if each is not None)
 
 
-def read_outputs(value: Mapping[str, Any], path: Path, problems: Problems) -> tuple[Output, ...]:
+def declared_outputs(value: Mapping[str, Any], path: Where, problems: Problems) -> tuple[Output, ...]:
     """The outputs of a module; what is wrong with each is added to the problems."""
     found = (_output(name, each, (*path, name), problems) for name, each in value.items())
     return tuple(each for each in found if each is not None)
 
 
-def _input(name: str, value: Any, path: Path, problems: Problems, folder: Folder | None) -> Input | None:
+def _input(name: str, value: Any, path: Where, problems: Problems, folder: Path | None) -> Input | None:
     declared = read_type(value, path, problems)
     if declared is None:
         return None
@@ -58,7 +58,7 @@ def _input(name: str, value: Any, path: Path, problems: Problems, folder: Folder
     return Input(name, declared, default, filename=filename, description=value.get("description", ""))
 
 
-def _output(name: str, value: Any, path: Path, problems: Problems) -> Output | None:
+def _output(name: str, value: Any, path: Where, problems: Problems) -> Output | None:
     declared = read_type(value, path, problems)
     if declared is None:
         return None
@@ -73,7 +73,7 @@ def _output(name: str, value: Any, path: Path, problems: Problems) -> Output | N
     )
 
 
-def inside(text: str, path: Path, problems: Problems) -> str:
+def inside(text: str, path: Where, problems: Problems) -> str:
     """A path below the work folder, without ``.`` in it. One that leads out of it is a problem."""
     parts = [part for part in text.split("/") if part not in ("", ".")]
     if text.startswith("/") or ".." in parts or not parts or "\0" in text:
@@ -84,7 +84,7 @@ def inside(text: str, path: Path, problems: Problems) -> str:
     return "/".join(parts)
 
 
-def read_type(value: Any, path: Path, problems: Problems) -> Type | None:
+def read_type(value: Any, path: Where, problems: Problems) -> Type | None:
     """The type in a text, or in a mapping that may have other keys beside those of a type."""
     try:
         if isinstance(value, str):
@@ -123,7 +123,7 @@ def _whole(declared: Type) -> Type:
     return declared
 
 
-def _restricted(declared: Type, value: Mapping[str, Any], path: Path, problems: Problems) -> Type | None:
+def _restricted(declared: Type, value: Mapping[str, Any], path: Where, problems: Problems) -> Type | None:
     """The type with its choices and range, which only scalars (and lists of them) can have."""
     for key, fits, where in (
         ("item", ("list", "collection"), "a list or a collection"),
@@ -156,7 +156,7 @@ def _restricted(declared: Type, value: Mapping[str, Any], path: Path, problems: 
         return None
 
 
-def read_value(declared: Type, value: Any, path: Path, problems: Problems, folder: Folder | None = None) -> Any:
+def read_value(declared: Type, value: Any, path: Where, problems: Problems, folder: Path | None = None) -> Any:
     """A value converted to its type, as JSON: paths are joined to the folder, or refused where there is none."""
     if value is None and declared.optional:
         return None
@@ -183,7 +183,7 @@ def says_all(declared: Type) -> bool:
     return declared.inline or declared.name in ("text", "any")
 
 
-def joined(value: Any, folder: Folder) -> Any:
+def joined(value: Any, folder: Path) -> Any:
     """A value that holds paths, each joined to a folder; addresses and absolute paths stay."""
     if isinstance(value, dict):
         return {name: joined(each, folder) for name, each in value.items()}
@@ -192,7 +192,7 @@ def joined(value: Any, folder: Folder) -> Any:
     return str(folder / value) if isinstance(value, str) and "://" not in value else value
 
 
-def _converted(declared: Type, value: Any, path: Path, problems: Problems) -> Any:
+def _converted(declared: Type, value: Any, path: Where, problems: Problems) -> Any:
     try:
         return convert(declared, value, "\0")
     except Invalid as error:

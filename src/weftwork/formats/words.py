@@ -14,7 +14,7 @@ from weftwork.errors import Invalid
 
 _QUOTED = re.compile(r"\\.|'[^']*'|\"(?:\\.|[^\"\\])*\"", re.DOTALL)
 _SHELL = re.compile(r"\|\||&&|>>|<<|[|&;<>*?`]|\$(?=[A-Za-z_({])")
-_BRACES = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|\$?\{\s*([A-Za-z_][A-Za-z0-9_]*)[^{}]*\}")
+_BRACES = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|\$?\{\s*+([A-Za-z_][A-Za-z0-9_]*+)[^{}]*+\}")
 
 
 def split(text: str) -> tuple[str, ...]:

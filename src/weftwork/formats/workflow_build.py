@@ -17,7 +17,8 @@ from weftwork.core.step import Candidate, ForEach, Race, Step
 from weftwork.core.values import FILE, STR, Ref, Type, convert, infer
 from weftwork.core.workflow import Workflow
 from weftwork.errors import Invalid, NotFound
-from weftwork.formats.document import Path_, Problems
+from weftwork.formats.document import Problems
+from weftwork.formats.nodes import Where
 from weftwork.formats.references import ONLY, ModuleReference, condition_with_only_outputs, with_only_outputs
 from weftwork.formats.signature import joined, says_all
 from weftwork.formats.workflow_parts import CandidateFile, StepFile, WorkflowParts
@@ -66,7 +67,7 @@ class _Builder:
         self._put = put
         self._known: dict[tuple[str, str], Module | None] = {}
         self._checksums: dict[int, Checksum] = {}
-        self._resolved: dict[Path_, Module | None] = {}
+        self._resolved: dict[Where, Module | None] = {}
         self._signatures: dict[str, _Signature] = {}
         self._inputs = {each.name: each.type for each in file.inputs}
 
@@ -95,7 +96,7 @@ class _Builder:
         self._validate(workflow)
         return workflow
 
-    def _module(self, reference: ModuleReference, path: Path_) -> Module | None:
+    def _module(self, reference: ModuleReference, path: Where) -> Module | None:
         key = (reference.text, "" if reference.inline is None else str(path))
         if key not in self._known:
             self._known[key] = None
@@ -140,7 +141,7 @@ class _Builder:
         typed = replace(candidate.module, inline=replace(inline, inputs=tuple(inputs)))
         return self._module(typed, candidate.path)
 
-    def _type(self, step: StepFile, expression: Expression, where: Path_) -> Type:
+    def _type(self, step: StepFile, expression: Expression, where: Where) -> Type:
         """The type of what an input refers to. Raises Invalid where it is not obvious."""
         match self._checked(expression, where):
             case OutputOf(name, output):
@@ -197,7 +198,7 @@ class _Builder:
             return None
         return Candidate(candidate.name, self._checksums[id(module)], inputs, candidate.placement)
 
-    def _bound(self, module: Module | None, inputs: Mapping[str, Expression], path: Path_) -> dict[str, Expression]:
+    def _bound(self, module: Module | None, inputs: Mapping[str, Expression], path: Where) -> dict[str, Expression]:
         known = {} if module is None else {each.name: each.type for each in module.inputs}
         out = {}
         for name, expression in inputs.items():
@@ -206,7 +207,7 @@ class _Builder:
             out[name] = self._stored(known[name], found, where) if name in known else found
         return out
 
-    def _checked(self, expression: Expression, path: Path_) -> Expression:
+    def _checked(self, expression: Expression, path: Where) -> Expression:
         """The expression with ``$step`` alone made whole, which only a step with one output allows."""
         found = with_only_outputs(expression, self._only)
         for each in found.items if isinstance(found, ListOf) else (found,):
@@ -214,7 +215,7 @@ class _Builder:
                 self._several(each.step, path)
         return found
 
-    def _condition(self, condition: Condition | None, path: Path_) -> Condition | None:
+    def _condition(self, condition: Condition | None, path: Where) -> Condition | None:
         if condition is None:
             return None
         found = condition_with_only_outputs(condition, self._only)
@@ -224,12 +225,12 @@ class _Builder:
                     self._several(each.step, path)
         return found
 
-    def _several(self, step: str, path: Path_) -> None:
+    def _several(self, step: str, path: Where) -> None:
         outputs = [each.name for each in self._signatures[step].outputs]
         options = " or ".join(f"${step}.{each}" for each in outputs) or f"${step}.OUTPUT"
         self.problems.add(path, f"${step} alone is its only output, and it has {len(outputs)}; write {options}")
 
-    def _stored(self, declared: Type, expression: Expression, path: Path_) -> Expression:
+    def _stored(self, declared: Type, expression: Expression, path: Where) -> Expression:
         """A literal converted to the input's type; one that is written as paths is put into the store.
 
         What does not convert stays, and is told by the core's check, together with all else that is wrong.

@@ -14,10 +14,11 @@ from weftwork.core.module import Module, nearest
 from weftwork.core.step import Overrides
 from weftwork.core.workflow import Workflow
 from weftwork.errors import Invalid
-from weftwork.formats.document import Document, Path_, Problems, read
+from weftwork.formats.document import Document, Problems, read
 from weftwork.formats.module_file import ModuleFile, build_module, read_resources
+from weftwork.formats.nodes import Where
 from weftwork.formats.references import ModuleReference, Scope, module_reference
-from weftwork.formats.signature import read_inputs
+from weftwork.formats.signature import declared_inputs
 from weftwork.formats.workflow_build import Put, Resolve, build
 from weftwork.formats.workflow_keys import DECLARED_INPUT, WORKFLOW
 from weftwork.formats.workflow_parts import CandidateFile, StepFile, WorkflowParts
@@ -71,14 +72,14 @@ class _Reader:
 
     def workflow(self) -> WorkflowFile:
         value = self._value
-        inputs = read_inputs(value.get("inputs", {}), ("inputs",), self._problems, self._document.folder)
+        inputs = declared_inputs(value.get("inputs", {}), ("inputs",), self._problems, self._document.folder)
         names = [*value.get("inputs", {})]
         for name in value["steps"]:
             if name in names:
                 self._problems.add(
                     ("steps", name), f"{name!r} is an input as well; ${name} could be either: rename one"
                 )
-        self._scope = Scope(names, [*value["steps"]], self._problems)
+        self._scope = Scope(dict.fromkeys(names), value["steps"], self._problems)
         for alias in self._aliases:
             self._alias(alias)
         steps = tuple(self._step(name, each, ("steps", name)) for name, each in value["steps"].items())
@@ -93,7 +94,7 @@ class _Reader:
             value.get("description", ""),
         )
 
-    def _output(self, text: str, path: Path_) -> Expression:
+    def _output(self, text: str, path: Where) -> Expression:
         found = self._scope.expression(text, path)
         if isinstance(found, Literal) and not text.startswith("$"):
             step = text.partition(".")[0]
@@ -101,7 +102,7 @@ class _Reader:
             self._problems.add(path, f"{text!r} is no reference; an output is $step.output or $input{meant}")
         return found
 
-    def _step(self, name: str, value: dict[str, Any], path: Path_) -> StepFile:
+    def _step(self, name: str, value: dict[str, Any], path: Where) -> StepFile:
         scope, for_each = self._for_each(value, path)
         race = "race" in value
         if race:
@@ -123,7 +124,7 @@ class _Reader:
             value.get("description", ""),
         )
 
-    def _race_keys(self, value: dict[str, Any], path: Path_) -> None:
+    def _race_keys(self, value: dict[str, Any], path: Where) -> None:
         for name, content in value["race"].items():
             for key in _INLINE:
                 if key in content and value.get("inputs"):
@@ -132,7 +133,7 @@ class _Reader:
                         "a race with inputs of its own has modules by name only; give this candidate its inputs, or a file",
                     )
 
-    def _for_each(self, value: dict[str, Any], path: Path_) -> tuple[Scope, tuple[str, Expression] | None]:
+    def _for_each(self, value: dict[str, Any], path: Where) -> tuple[Scope, tuple[str, Expression] | None]:
         if "for_each" not in value:
             return self._scope, None
         over, where = value["for_each"], (*path, "for_each")
@@ -153,7 +154,7 @@ class _Reader:
         return scope, (variable, expression)
 
     def _candidate(
-        self, name: str, value: dict[str, Any], path: Path_, scope: Scope, step: str
+        self, name: str, value: dict[str, Any], path: Where, scope: Scope, step: str
     ) -> CandidateFile | None:
         placement = self._placement(value, path)
         if "module" not in value:
@@ -162,10 +163,10 @@ class _Reader:
         inputs = self._inputs(value.get("inputs", {}), (*path, "inputs"), scope)
         return None if reference is None else CandidateFile(name, reference, inputs, path, placement)
 
-    def _inputs(self, value: dict[str, Any], path: Path_, scope: Scope) -> dict[str, Expression]:
+    def _inputs(self, value: dict[str, Any], path: Where, scope: Scope) -> dict[str, Expression]:
         return {name: scope.expression(each, (*path, name)) for name, each in value.items()}
 
-    def _placement(self, value: dict[str, Any], path: Path_) -> Overrides:
+    def _placement(self, value: dict[str, Any], path: Where) -> Overrides:
         said = value.get("resources", {})
         resources = read_resources(said, (*path, "resources"), self._problems)
         return Overrides(
@@ -177,7 +178,7 @@ class _Reader:
         )
 
     def _inline(
-        self, name: str, value: dict[str, Any], path: Path_, scope: Scope, placement: Overrides, called: str
+        self, name: str, value: dict[str, Any], path: Where, scope: Scope, placement: Overrides, called: str
     ) -> CandidateFile | None:
         """A command or script within the step: its inputs have their values, and mostly their types, with them."""
         declared: dict[str, Any] = {}
@@ -206,15 +207,15 @@ class _Reader:
         if module is None:
             return None
         key = next(each for each in _INLINE if each in value)
-        reference = self._inline_reference(called, (*path, key), module)
+        reference = ModuleReference(called, self._document, (*path, key), inline=module)
         return CandidateFile(name, reference, inputs, path, placement, frozenset(untyped))
 
-    def _reference(self, text: str, path: Path_) -> ModuleReference | None:
+    def _reference(self, text: str, path: Where) -> ModuleReference | None:
         if text in self._aliases:
             return self._alias(text)
         return self._outside(text, path)
 
-    def _outside(self, text: str, path: Path_) -> ModuleReference | None:
+    def _outside(self, text: str, path: Where) -> ModuleReference | None:
         try:
             return module_reference(text, self._document, path)
         except Invalid as error:
@@ -232,11 +233,7 @@ class _Reader:
         module = self._inline_aliases[name]
         if module is None:
             return None
-        return self._inline_reference(name, path, module)
-
-    def _inline_reference(self, name: str, path: Path_, module: ModuleFile) -> ModuleReference:
-        document = self._document
-        return ModuleReference(name, document.name, *document.place(path), document.folder, inline=module)
+        return ModuleReference(name, self._document, path, inline=module)
 
 
 _MODULE_KEYS = frozenset(

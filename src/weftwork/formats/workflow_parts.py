@@ -9,7 +9,8 @@ from weftwork.core.condition import Condition
 from weftwork.core.expression import Expression
 from weftwork.core.module import Input
 from weftwork.core.step import Overrides
-from weftwork.formats.document import Document, Path_
+from weftwork.formats.document import Document
+from weftwork.formats.nodes import Where
 from weftwork.formats.references import ModuleReference
 
 
@@ -20,7 +21,7 @@ class CandidateFile:
     name: str
     module: ModuleReference
     inputs: Mapping[str, Expression]
-    path: Path_
+    path: Where
     placement: Overrides = Overrides()
     untyped: frozenset[str] = frozenset()
 
@@ -32,7 +33,7 @@ class StepFile:
     name: str
     candidates: tuple[CandidateFile, ...]
     race: bool
-    path: Path_
+    path: Where
     inputs: Mapping[str, Expression] = field(default_factory=dict)
     when: Condition | None = None
     accept: Condition | None = None

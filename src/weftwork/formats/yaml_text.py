@@ -21,6 +21,7 @@ from ruamel.yaml.events import (
     SequenceEndEvent,
     StreamStartEvent,
 )
+from ruamel.yaml.scanner import Scanner
 
 from weftwork.formats.nodes import MAX_ALIASED, MAX_DEPTH, Node, number, refuse, twice, utf8
 
@@ -66,6 +67,11 @@ _HINTS: tuple[tuple[str, str], ...] = (
         r"unknown escape character '(.)'",
         r"'\\\1' is no escape in double quotes; write '\\\\' for a backslash, or use single quotes",
     ),
+    (r"expected the node content, but found '\?'", "a text cannot begin with '?' here; put it in quotes"),
+    (
+        r"expected the node content, but found '(.*)'",
+        r"a value is expected before '\1'; add it, or put the text in quotes",
+    ),
     (r"expected (?:alphabetic|alphanumeric|URI)", "a text cannot begin with '&', '*' or '!' here; put it in quotes"),
 )
 
@@ -73,6 +79,36 @@ _HINTS: tuple[tuple[str, str], ...] = (
 def parse(text: str, name: str) -> Node:
     """The document in a YAML text. Raises :class:`~weftwork.errors.Invalid` with file, line, column and the line itself."""
     return _Composer(text, name).document()
+
+
+class _Scanner(Scanner):
+    """In flow collections ruamel's scanner reads ``[?x]`` as a mapping, as YAML 1.1 did, and ``{a: :x}`` not at all. By
+    YAML 1.2.2, section 7.3.3, ``?`` and ``:`` begin a text unless a space or one of ``,[]{}`` follows."""
+
+    def check_key(self) -> bool:
+        return self._indicator()
+
+    def check_value(self) -> bool:
+        return self._indicator() or (bool(self.flow_level) and self._after_json_key())
+
+    def check_plain(self) -> bool:
+        if self.flow_level and self.reader.peek() in "?:":
+            return not (self.check_key() if self.reader.peek() == "?" else self.check_value())
+        return bool(super().check_plain())
+
+    def _indicator(self) -> bool:
+        after = self.reader.peek(1)
+        return after in _ENDS or (bool(self.flow_level) and after in ",[]{}")
+
+    def _after_json_key(self) -> bool:
+        """``{"a":1}``: after a quoted key or a collection no space is needed."""
+        text, at = self.reader.buffer, self.reader.pointer - 1
+        while at >= 0 and text[at] in " \t\r\n":
+            at -= 1
+        return at >= 0 and text[at] in "\"'}]"
+
+
+_ENDS = "\0 \t\r\n"
 
 
 class _Composer:
@@ -84,6 +120,7 @@ class _Composer:
         self._aliased = 0
 
     def document(self) -> Node:
+        self._breaks()
         event = next(self._events)
         while isinstance(event, StreamStartEvent):
             event = next(self._events)
@@ -101,9 +138,20 @@ class _Composer:
             )
         return root
 
+    def _breaks(self) -> None:
+        """Characters that YAML 1.1, and with it ruamel, takes for the end of a line, and YAML 1.2 does not."""
+        found = re.search("[\x85\u2028\u2029]", self._text)
+        if found:
+            before = self._text[: found.start()]
+            code = f"{ord(found[0]):04x}"
+            what = f"the character U+{code.upper()}, which some readers take for the end of a line; write it in double quotes as \\u{code}"
+            self._refuse(before.count("\n") + 1, len(before) - before.rfind("\n"), what)
+
     def _read(self) -> Iterator[Any]:
         try:
-            yield from YAML(typ="safe", pure=True).parse(self._text)
+            yaml = YAML(typ="safe", pure=True)
+            yaml.Scanner = _Scanner
+            yield from yaml.parse(self._text)
         except MarkedYAMLError as error:
             self._syntax(error)
         except (YAMLError, ValueError, OverflowError) as error:
