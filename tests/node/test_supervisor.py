@@ -151,12 +151,12 @@ def test_cancelling_says_by_whom(resident: Resident, script: str, by_file: bool)
 
 
 def test_a_second_cancel_hastens_the_end(resident: Resident) -> None:
-    folder = resident.folder(script="trap '' TERM; while :; do sleep 0.05; done", limits=limits(grace=60))
+    folder = resident.folder(script="trap '' TERM; : > ready; while :; do sleep 0.05; done", limits=limits(grace=60))
 
     async def one() -> str:
         async with Supervised(str(resident.home)) as supervised:
             running_job = asyncio.ensure_future(supervised.run(folder))
-            await asyncio.to_thread(eventually, lambda: command_pid(folder) > 0)
+            await asyncio.to_thread(eventually, lambda: os.path.exists(f"{folder}/work/ready"))
             await supervised.cancel(folder)
             await asyncio.sleep(0.1)
             assert not running_job.done()
