@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 CHUNK = 500
-"""Rows a statement: a databank's limit on parameters is never near, and what larger chunks gain is lost in noise."""
+"""Rows a statement: no database's limit on parameters is near, and larger chunks gain nothing."""
 
 Row = Sequence[Any]
 

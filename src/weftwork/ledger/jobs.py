@@ -94,7 +94,7 @@ def end(tx: Transaction, owner: int, endings: Sequence[Ending]) -> dict[str, Rec
     for chunk in chunks(outcome.jobs):
         text, parameters = values(chunk)
         tx.run(
-            "UPDATE job SET live = 0, wanted = 0, state = column2, record = column3, events = events || ',' || column4 "
+            "UPDATE job SET live = 0, wanted = 0, state = column2, record = CAST(column3 AS INTEGER), events = events || ',' || column4 "
             f"FROM (VALUES {text}) AS v WHERE id = column1",
             parameters,
         )
