@@ -180,11 +180,14 @@ def test_a_failed_transaction_takes_nobody_elses_buffers_along(tmp_path: Path) -
         except Unavailable:
             failed.append(number)
 
-    # One has its turn and fails for the lock; the others wait for theirs, and one of them finds it open.
+    # The first to have its turn takes the buffers of all three along, and fails for the lock.
     threads = [threading.Thread(target=put, args=(number,)) for number in (1, 2, 3)]
-    for thread in threads:
-        thread.start()
     deadline = time.monotonic() + 20
+    with packed._turn:
+        for thread in threads:
+            thread.start()
+        while len(packed._waiting) < 3 and time.monotonic() < deadline:
+            time.sleep(0.005)
     while not failed and time.monotonic() < deadline:
         time.sleep(0.005)
     lock.execute("ROLLBACK")
