@@ -15,7 +15,7 @@ from weftwork.core.placement import Resources
 from weftwork.errors import CalculationFailed, Invalid
 from weftwork.python import default, tracing
 from weftwork.python.bundling import bundle
-from weftwork.python.signature import signature
+from weftwork.python.signature import signature, workflow_inputs
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -192,7 +192,7 @@ class WorkflowFunction(Generic[P, R]):
 
     def trace(self, keep: tracing.Keep) -> tracing.Traced:
         """The workflow that the function describes, with the modules as they are at this moment."""
-        return tracing.trace(self.__weft_function__, self.name, signature(self.__weft_function__)[0], keep)
+        return tracing.trace(self.__weft_function__, self.name, workflow_inputs(self.__weft_function__), keep)
 
 
 @overload

@@ -1,22 +1,25 @@
 """The signature of a Python function as declared inputs and outputs.
 
 Annotations say the types: ``float``, ``list[weft.File]``, ``X | None``, ``Literal["a", "b"]``,
-``Annotated[float, weft.Range(0, 1), "what it is"]``, a ``TypedDict`` for a record. What has no
-annotation takes its type from the value. A function that returns a dataclass, ``NamedTuple`` or
-``TypedDict`` has its fields as outputs, any other has one output, ``result``.
+``Annotated[float, weft.Range(0, 1), "what it is"]``, a ``TypedDict`` for a record; ``os.PathLike`` is a
+file, in functions that need not know of weft. What has no annotation takes its type from the value. A
+function that returns a dataclass, ``NamedTuple`` or ``TypedDict`` has its fields as outputs, any other
+has one output, ``result``.
 """
 
 from __future__ import annotations
 
 import inspect
+import os
 import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from weftwork.core.checksum import shorten
 from weftwork.core.module import ABSENT, Input, Output
-from weftwork.core.values import ANY, JSON, Directory, File, Type, convert
+from weftwork.core.values import ANY, JSON, Directory, File, Type, convert, infer
 from weftwork.errors import Invalid
 
 
@@ -47,6 +50,7 @@ _PLAIN: dict[Any, Type] = {
 }
 
 _BY_NAME = {
+    ("os", "PathLike"): Type("file"),
     ("numpy", "ndarray"): Type("array"),
     ("pyarrow.lib", "Table"): Type("table"),
     ("pyarrow", "Table"): Type("table"),
@@ -71,6 +75,45 @@ def signature(function: Callable[..., Any]) -> tuple[tuple[Input, ...], tuple[Ou
         inputs.append(_input(parameter, hints.get(parameter.name, inspect.Parameter.empty), where))
     outputs, returns = _outputs(hints.get("return", inspect.Parameter.empty), name)
     return tuple(inputs), outputs, returns
+
+
+def workflow_inputs(function: Callable[..., Any]) -> tuple[Input, ...]:
+    """The inputs of a function that describes a workflow.
+
+    A module's program has its defaults in itself. A workflow is a document: each default is written there, a file as
+    its absolute path. Raises :class:`~weftwork.errors.Invalid` for one that cannot be written.
+    """
+    parameters = inspect.signature(function).parameters
+    name = getattr(function, "__qualname__", repr(function))
+    return tuple(
+        each if each.bound else _written_default(each, parameters[each.name].default, f"{name}: input {each.name!r}")
+        for each in signature(function)[0]
+    )
+
+
+def _written_default(declared: Input, value: Any, where: str) -> Input:
+    default = _written(convert(declared.type, value, where), where)
+    holds_files = declared.type.name == "any" and isinstance(value, (File, list, tuple))
+    kind = infer(value) if holds_files else declared.type
+    return replace(declared, type=kind, default=default, bound=True)
+
+
+def _written(value: Any, where: str) -> Any:
+    """A value as JSON: a file as its path or address."""
+    if isinstance(value, File):
+        if value.checksum is not None:
+            raise Invalid(f"{where}: a default file cannot say its checksum; give it when the workflow is run")
+        return value.source if value.remote else os.path.abspath(value.source)
+    if isinstance(value, (list, tuple)):
+        return [_written(each, f"{where}[{index}]") for index, each in enumerate(value)]
+    if isinstance(value, dict):
+        return {name: _written(each, f"{where}[{name!r}]") for name, each in value.items()}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise Invalid(
+        f"{where}: a workflow is a document, and its default {shorten(value)} cannot be written in one; use None, or call "
+        "a module that makes it"
+    )
 
 
 def _input(parameter: inspect.Parameter, annotation: Any, where: str) -> Input:
