@@ -20,6 +20,7 @@ import curve
 import eos
 import plot
 import table
+
 import weftwork as weft
 
 equation_of_state = weft.module(eos.equation_of_state)

@@ -14,6 +14,7 @@ class Fit(NamedTuple):
     parameters: dict  # by name, in A and 1e-6 A^-2
     errors: dict  # standard deviations, by name
     evaluations: int  # models simulated
+    method: str
 
 
 def assemble(design: dict, scan: dict, library: dict) -> dict:
@@ -51,7 +52,7 @@ def fit_levenberg_marquardt(problem: dict) -> Fit:
             damping *= 10
         if 0 <= gain < 1e-6:
             break
-    return finished(problem, values, evaluations)
+    return finished(problem, values, evaluations, "Levenberg-Marquardt")
 
 
 def fit_differential_evolution(problem: dict, seed: int = 1, population: int = 42, generations: int = 400) -> Fit:
@@ -72,7 +73,7 @@ def fit_differential_evolution(problem: dict, seed: int = 1, population: int = 4
         members[better], scores[better] = trials[better], trial_scores[better]
         if np.ptp(scores) < 1e-3 * scores.min():
             break
-    return finished(problem, members[np.argmin(scores)], evaluations)
+    return finished(problem, members[np.argmin(scores)], evaluations, "differential evolution")
 
 
 def offspring(random: np.random.Generator, members, scores, low, high) -> np.ndarray:
@@ -107,7 +108,7 @@ def jacobian(problem: dict, values: np.ndarray) -> np.ndarray:
     return ((ahead - behind) / (2 * np.diag(step)[:, None])).T
 
 
-def finished(problem: dict, values: np.ndarray, evaluations: int) -> Fit:
+def finished(problem: dict, values: np.ndarray, evaluations: int, method: str) -> Fit:
     """The fit that ends at these values, with the errors of a linear model about them: the covariance is (J^T J)^-1."""
     names, _, _ = free_parameters(problem["design"])
     points = len(problem["scan"]["q"])
@@ -119,4 +120,5 @@ def finished(problem: dict, values: np.ndarray, evaluations: int) -> Fit:
         parameters=dict(zip(names, values.tolist(), strict=True)),
         errors=dict(zip(names, errors.tolist(), strict=True)),
         evaluations=evaluations,
+        method=method,
     )
