@@ -18,6 +18,7 @@ from weftwork.core.values import Ref, Type, convert
 from weftwork.engine.binding import Binder
 from weftwork.errors import Invalid, MissingInputs, NoOutput
 from weftwork.node.job import DirectoryInput, Expected, FileInput, Job, Limits, Output, write_job
+from weftwork.node.materialise import discard
 from weftwork.node.outcome import Gathered, Outcome
 from weftwork.ports import Site, Store
 
@@ -127,21 +128,7 @@ class Folders:
 
     def remove(self, folder: Path) -> None:
         """Remove a folder of an attempt that is over."""
-        shutil.rmtree(folder, onerror=_make_writable)
-
-
-def _make_writable(function: Any, path: str, _: Any) -> None:
-    """A job may have left folders without the right to write: give it back and try again."""
-    parent = os.path.dirname(path)
-    try:
-        os.chmod(parent, 0o700)
-        if os.path.isdir(path) and not os.path.islink(path):
-            os.chmod(path, 0o700)
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            function(path)
-    except OSError:
-        return
+        discard(str(folder))
 
 
 def _stripped(declared: Type, text: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from weftwork.core.placement import Resources
+from weftwork.errors import Refused
 from weftwork.ports import Ledger
 
 INTERVAL = 0.02
@@ -27,6 +28,7 @@ class Slots:
 
     async def acquire(self, holder: str, resources: Resources) -> None:
         """Come back when the holder has its slots. Raises Refused when the machine is too small for it ever."""
+        self._check(holder, resources)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[holder] = (resources, future)
         self._wake()
@@ -36,6 +38,17 @@ class Slots:
             self._waiting.pop(holder, None)
             self.release(holder)
             raise
+
+    def _check(self, holder: str, resources: Resources) -> None:
+        """One that is too large is refused by itself, and not with all that wait beside it."""
+        for what in ("cpus", "memory", "gpus"):
+            wanted, there = getattr(resources, what), getattr(self.capacity, what)
+            if wanted is not None and there is not None and wanted > there:
+                raise Refused(
+                    f"{holder} needs {what}: {wanted}, and this machine has {there} to give; lower its resources, or raise WEFT_CPUS"
+                    if what == "cpus"
+                    else f"{holder} needs {what}: {wanted}, and this machine has {there} to give; lower its resources"
+                )
 
     def release(self, holder: str) -> None:
         """Free a holder's slots, or its place in the queue, soon."""
