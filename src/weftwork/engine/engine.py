@@ -302,11 +302,17 @@ class Engine:
                 leaving.append(live)
         if not leaving:
             return
-        alone = await self.scribe.call(self.ledger.withdraw, self.owner, [live.id for live in leaving])
+        alone = await self.scribe.call(self.ledger.withdraw, self.owner, [live.id for live in leaving], by)
         await self.cancel([live for live in leaving if live.id in alone], by)
         for live in leaving:
-            if live.id not in alone:
-                self._settle(live, None, Cancelled(f"nobody here waits for {live.id} any more", by=by, job=live.id))
+            if live.id in alone:
+                continue
+            error = Cancelled(f"nobody here waits for {live.id} any more", by=by, job=live.id)
+            if live.followed:
+                self._settle(live, None, error)
+            else:
+                # Others wait for it in their processes, and its owner is this one: it goes on.
+                live.leave(error)
 
     async def cancel(self, lives: Sequence[Live], by: str) -> None:
         """Cancel jobs for everybody. Comes back when it is asked for; each ends with Cancelled in its own time."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import Checksum
@@ -67,6 +66,13 @@ class Live:
         for callback in callbacks:
             callback(self)
 
+    def leave(self, error: WeftError) -> None:
+        """Those who wait here are told that it is over for them; the job itself goes on."""
+        callbacks, self._callbacks = self._callbacks, []
+        left = replace(self, error=error, done=True, _callbacks=[])
+        for callback in callbacks:
+            callback(left)
+
     def when_done(self, callback: Callable[[Live], None]) -> None:
         """Call back at the end, at once if that was before."""
         if self.done:
@@ -76,18 +82,18 @@ class Live:
 
     async def wait(self) -> Record:
         """The record; raises what the job ended with."""
-        future: asyncio.Future[None] = self.loop.create_future()
+        future: asyncio.Future[Live] = self.loop.create_future()
 
-        def wake(_: Any) -> None:
+        def wake(ended: Live) -> None:
             if not future.done():
-                future.set_result(None)
+                future.set_result(ended)
 
         self.when_done(wake)
-        await future
-        if self.error is not None:
-            raise self.error
-        assert self.record is not None
-        return self.record
+        ended = await future
+        if ended.error is not None:
+            raise ended.error
+        assert ended.record is not None
+        return ended.record
 
 
 def internal(error: Exception) -> WeftError:
