@@ -509,6 +509,18 @@ def test_random_and_numpy_are_seeded_from_the_key(start: Start) -> None:
     assert other.call(key=key, n=0).value() == first
 
 
+def peek(path: str) -> int:
+    return len(Path(path).read_text()) if path else 0
+
+
+def test_files_of_the_project_that_are_read_are_told(start: Start, tmp_path: Path) -> None:
+    worker = start(peek).ready()
+    assert any(__file__ in each for each in worker.call(path=__file__).header["outside"])
+    (tmp_path / "other").write_text("elsewhere")
+    assert "outside" not in worker.call(path=str(tmp_path / "other")).header
+    assert "outside" not in worker.call(path="").header
+
+
 def order() -> list[str]:
     return list({f"name{i}" for i in range(50)})
 
