@@ -30,6 +30,7 @@ from weftwork.errors import CalculationFailed, Cancelled, Invalid, NotFound
 from weftwork.handles import Job, Run, shaped
 from weftwork.modules.loading import Prepared, prepare
 from weftwork.modules.stored import stored_workflow
+from weftwork.node.request import request_cancel
 from weftwork.ports import RunRow
 
 CHUNK = 512
@@ -74,7 +75,7 @@ class Embedded:
         self, thing: Any, inputs: Mapping[str, Any], placement: Placement | None = None, watch: Watch | None = None
     ) -> Job | Run:
         """Start a module or workflow; its job or run. Raises Invalid before anything runs when an input is wrong."""
-        prepared = self.prepare(thing)
+        prepared = thing if isinstance(thing, Prepared) else self.prepare(thing)
         if prepared.module is not None:
             return self._submit_module(prepared.module, inputs, placement)
         return self._submit_workflow(prepared, inputs, placement, watch)
@@ -263,7 +264,7 @@ class Embedded:
 
     def explain(self, thing: Any, inputs: Mapping[str, Any], placement: Placement | None = None) -> Explanation:
         """The key of a module with these inputs, and what it is made of. Nothing runs."""
-        prepared = self.prepare(thing)
+        prepared = thing if isinstance(thing, Prepared) else self.prepare(thing)
         if prepared.module is None:
             raise Invalid(f"{prepared.name} is a workflow: explain takes a module, or ask `weft why` about a step")
         frame = self.engine.frame(prepared.module, _placed(prepared.module, placement))
@@ -290,6 +291,13 @@ class Embedded:
     def withdraw(self, live: Live) -> None:
         """Want a job no longer."""
         self._portal.call(self.engine.withdraw([live], "user"))
+
+    def kill(self) -> None:
+        """Ask for every command of this engine to be killed, and wait for nothing: this process is about to end."""
+        for live in self.engine.lives():
+            folder = self.engine.folders.path(live.task)
+            if folder.exists():
+                request_cancel(str(folder), "user", 0.0)
 
     def cancel(self, job: str, by: str = "user") -> None:
         """Cancel a job or run of this home for everybody, whichever process owns it."""

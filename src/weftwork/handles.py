@@ -7,7 +7,7 @@ import concurrent.futures
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from weftwork.core.job import Event
+from weftwork.core.job import Event, Record
 from weftwork.core.values import Ref
 from weftwork.errors import WeftError
 
@@ -89,6 +89,10 @@ class Handle:
         """Withdraw it. Its job is cancelled, unless somebody else waits for the same calculation."""
         raise NotImplementedError
 
+    def kill(self) -> None:
+        """End the commands of this process at once, without waiting for anything; for a process that is about to die."""
+        self._session.kill()
+
     @property
     def status(self) -> str:
         """``queued``, ``running``, ``succeeded``, ``failed`` or ``cancelled``."""
@@ -128,6 +132,11 @@ class Job(Handle):
     def outputs(self) -> dict[str, Ref]:
         """The outputs by name as references, which may be inputs of other submissions. Waits for the end."""
         return dict(self._future.result().outputs)
+
+    def record(self) -> Record:
+        """The evidence: outputs, when, where, with what observed. Waits for the end."""
+        record: Record = self._future.result()
+        return record
 
     def why(self) -> str:
         """Why it ran, or was answered from the cache."""

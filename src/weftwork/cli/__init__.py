@@ -1,1 +1,21 @@
-"""."""
+"""Floor 7: the command ``weft``. Thin: it reads words, calls what is below, and writes what came out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; the exit code. See docs/commands.md for what each means."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words == ["--version"]:
+        # Answered before anything else is imported.
+        from weftwork import __version__
+
+        print(f"weft {__version__}")
+        return 0
+    from weftwork.cli.ending import guarded
+    from weftwork.cli.group import weft
+
+    return guarded(lambda: weft.main(words, prog_name="weft", standalone_mode=False))

@@ -25,6 +25,7 @@ from weftwork.formats.document import Document, read
 from weftwork.formats.module_file import FunctionReference, ModuleFile, module_of
 from weftwork.formats.references import ModuleReference
 from weftwork.formats.workflow_file import workflow_of
+from weftwork.modules.wrapping import Wrapped
 from weftwork.python import tracing
 from weftwork.python.decorators import Configured, FunctionModule, WorkflowFunction, as_module
 
@@ -109,7 +110,7 @@ class FileWorkflow:
         return Prepared(self.name, workflow.inputs, None, workflow, modules, tuple(carried))
 
 
-Runnable = FunctionModule[..., Any] | WorkflowFunction[..., Any] | FileModule | FileWorkflow
+Runnable = FunctionModule[..., Any] | WorkflowFunction[..., Any] | FileModule | FileWorkflow | Wrapped
 
 
 def load(reference: str | os.PathLike[str]) -> Runnable:
@@ -148,7 +149,7 @@ def runnable(thing: Any) -> Runnable:
 def _runnable(thing: Any) -> Runnable:
     if isinstance(thing, Configured):
         return thing.module
-    if isinstance(thing, (FunctionModule, WorkflowFunction, FileModule, FileWorkflow)):
+    if isinstance(thing, (FunctionModule, WorkflowFunction, FileModule, FileWorkflow, Wrapped)):
         return thing
     if callable(thing):
         return as_module(thing)

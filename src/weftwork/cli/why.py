@@ -1,0 +1,59 @@
+"""``weft why`` and ``weft explain``."""
+
+from __future__ import annotations
+
+import click
+
+from weftwork.cli.text import as_json as json_text
+from weftwork.cli.text import out
+from weftwork.config import open_home
+from weftwork.errors import NotFound
+
+
+@click.command(short_help="Say why a job or step ran, or did not.")
+@click.argument("what", metavar="JOB|STEP")
+@click.pass_obj
+def why(home: str | None, what: str) -> None:
+    """Say why a job or step ran, was answered from the cache, or did not run.
+
+    A STEP is one of the latest run, or RUN:STEP. What is told comes from the records that made the key.
+    """
+    from weftwork.cli.finding import step_of
+    from weftwork.engine.why import why as told
+
+    opened = open_home(home)
+    if what.startswith("j") and ":" not in what:
+        try:
+            row = opened.ledger.job(what)
+        except NotFound:
+            if not opened.ledger.runs(1):
+                raise
+        else:
+            out("\n".join(told(opened.ledger, opened.store, row.job.id)))
+            return
+    run, step = step_of(opened, what)
+    found = next(each for each in opened.ledger.steps(run.id) if each.step == step)
+    if found.job is not None:
+        out("\n".join(told(opened.ledger, opened.store, found.job)))
+    else:
+        out(f"{step} is {found.state}: {found.detail.get('why') or 'no reason was given'}")
+
+
+@click.command(short_help="Say what the key of a calculation is made of.")
+@click.argument("module", metavar="MODULE")
+@click.option("-i", "--input", "pairs", multiple=True, metavar="NAME=VALUE", help="An input, as for `weft run`.")
+@click.option("--inputs", "file", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="A YAML or JSON file of inputs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def explain(home: str | None, module: str, pairs: tuple[str, ...], file: str | None, as_json: bool) -> None:
+    """Say what the key of a module with these inputs is made of, and what was noticed. Nothing runs."""
+    from weftwork.cli.inputs import given_inputs
+    from weftwork.embedded import Embedded
+
+    with Embedded(home) as session:
+        prepared = session.prepare(module)
+        explanation = session.explain(prepared, given_inputs(prepared.inputs, pairs, file))
+    if as_json:
+        out(json_text({"key": explanation.key, "parts": explanation.parts, "warnings": list(explanation.warnings)}))
+    else:
+        out(str(explanation))
