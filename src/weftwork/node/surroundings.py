@@ -136,7 +136,8 @@ class Surroundings:
         if warnings.showwarning is not self._showwarning:
             warnings.showwarning = self._showwarning
         if warnings.filters != self._filters:
-            warnings.filters[:] = self._filters
+            filters: Any = warnings.filters
+            filters[:] = self._filters
         for number, handler in zip(_SIGNALS, self._handlers, strict=True):
             if _getsignal(number) is not handler:
                 signal.signal(number, handler)
@@ -190,7 +191,7 @@ class _Logging:
     """The configuration of :mod:`logging`, and a handler that sends every record to the call's stderr."""
 
     def __init__(self) -> None:
-        handler = logging.StreamHandler(_Stderr())  # type: ignore[arg-type]
+        handler = logging.StreamHandler(_Stderr())
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
         logging.root.addHandler(handler)
         logging.root.setLevel(logging.INFO)

@@ -22,6 +22,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import gc
 import os
 import select
 import signal
@@ -146,6 +147,8 @@ class Worker:
         self._caller = Caller(function, watch, self._inputs, spool)
         self._inputs.after_call()
         self._memory = _PeakMemory()
+        # What is loaded by now stays: collections need not look at it again.
+        gc.freeze()
         self._surroundings.ready(packages)
 
     def _serve_one(self, number: int) -> str | None:
