@@ -26,7 +26,7 @@ from weftwork.engine.driver import Driver, StepEvent
 from weftwork.engine.engine import Engine
 from weftwork.engine.jobs import Live, Request
 from weftwork.engine.portal import Portal
-from weftwork.errors import CalculationFailed, Cancelled, Invalid, NotFound
+from weftwork.errors import CalculationFailed, Cancelled, Conflict, Invalid, NotFound
 from weftwork.handles import Job, Run, shaped
 from weftwork.modules.loading import Prepared, prepare
 from weftwork.modules.stored import stored_workflow
@@ -35,6 +35,9 @@ from weftwork.ports import RunRow
 
 CHUNK = 512
 """Calls of a map that go together at most: enough to share a commit, few enough to keep memory flat."""
+
+HEED = 0.2
+"""Seconds between two looks at whether somebody asked for the end of a run."""
 
 
 class Embedded:
@@ -160,6 +163,7 @@ class Embedded:
         self, row: RunRow, driver: Driver, bound: Mapping[str, Binding], scalars: Mapping[str, Any]
     ) -> Outcome:
         engine = self.engine
+        heeding = asyncio.create_task(self._heed_cancel(row.id, driver))
         try:
             outcome = await driver.drive(bound, scalars)
         except BaseException as error:
@@ -169,6 +173,8 @@ class Embedded:
             )
             await asyncio.shield(ended)
             raise
+        finally:
+            heeding.cancel()
         document = {
             "why": outcome.why,
             "steps": {name: {"state": each.state, "why": each.why} for name, each in outcome.steps.items()},
@@ -176,6 +182,20 @@ class Embedded:
         }
         await engine.scribe.call(engine.ledger.end_run, engine.owner, row.id, outcome.state, document, time.time())
         return outcome
+
+    async def _heed_cancel(self, run: str, driver: Driver) -> None:
+        """Withdraw the run when another process asks for its end. Looks only when somebody has written."""
+        ledger, seen = self.home.ledger, -1
+        while True:
+            await asyncio.sleep(HEED)
+            version = await asyncio.to_thread(ledger.version)
+            if version == seen:
+                continue
+            seen = version
+            by = (await asyncio.to_thread(ledger.run, run)).cancel
+            if by is not None:
+                driver.cancel(by)
+                return
 
     def _outputs(self, row: RunRow, outcome: Outcome) -> Any:
         """The outputs of a run that succeeded; else its failure, telling which step and why."""
@@ -194,8 +214,14 @@ class Embedded:
         return [self.value(each) for each in binding]
 
     def resume(self, run: str, watch: Watch | None = None) -> Run:
-        """Go on with a run that was interrupted. Raises Conflict while another process drives it."""
-        row = self.home.ledger.take_run(self.engine.owner, run)
+        """Go on with a run that was interrupted, or start one that has ended again, with its inputs: what had finished
+        comes from the cache. Raises Conflict while another process drives it."""
+        row = self.home.ledger.run(run)
+        if row.ended is None:
+            row = self.home.ledger.take_run(self.engine.owner, row.id)
+        else:
+            row = RunRow(f"r{secrets.token_hex(6)}", row.name, "running", time.time(), row.document)
+            self.home.ledger.start_run(self.engine.owner, row)
         prepared = stored_workflow(self.home.store, row.document["workflow"])
         bound = {name: _binding(each) for name, each in row.document["inputs"].items()}
         workflow = prepared.workflow
@@ -300,8 +326,24 @@ class Embedded:
                 request_cancel(str(folder), "user", 0.0)
 
     def cancel(self, job: str, by: str = "user") -> None:
-        """Cancel a job or run of this home for everybody, whichever process owns it."""
+        """Cancel a job of this home for everybody, whichever process owns it."""
         self._portal.call(self.engine.cancel_anywhere(job, by))
+
+    def cancel_run(self, run: str, by: str = "user") -> None:
+        """Cancel a run of this home, whichever process drives it; where none does any more, what it left is ended here."""
+        ledger = self.home.ledger
+        row = ledger.run(run)
+        if row.ended is not None:
+            raise Conflict(f"run {row.id} has {row.state} already: there is nothing to cancel")
+        ledger.request_cancel_run(row.id, by)
+        try:
+            ledger.take_run(self.engine.owner, row.id)
+        except Conflict:
+            return
+        for each in ledger.jobs(run=row.id, states=("queued", "running"), limit=10**9):
+            if not each.waiters:
+                self.cancel(each.job.id, by)
+        ledger.end_run(self.engine.owner, row.id, "cancelled", {"why": f"cancelled by {by}"}, time.time())
 
 
 Watch = Callable[[StepEvent], None]

@@ -125,7 +125,8 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run as the ledger shows it. ``document`` says what was run: {workflow, inputs, placement}; ``outcome`` how it ended."""
+    """A run as the ledger shows it. ``document`` says what was run: {workflow, inputs, placement}; ``outcome`` how it ended;
+    ``cancel`` who asked for its end."""
 
     id: str
     name: str
@@ -135,6 +136,7 @@ class RunRow:
     ended: float | None = None
     outcome: Mapping[str, Any] | None = None
     owner: str | None = None
+    cancel: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +271,10 @@ class Ledger(Protocol):
         when it has ended."""
         ...
 
+    def request_cancel_run(self, run: str, by: str) -> None:
+        """Ask the owner of a run that has not ended to cancel it; :attr:`RunRow.cancel` tells it who."""
+        ...
+
     def set_steps(self, owner: str, steps: Sequence[StepRow]) -> None:
         """Write steps as they stand now. Raises Conflict for a run that another process took over; so does ``end_run``."""
         ...
@@ -367,6 +373,11 @@ class Scheduler(Protocol):
     async def find(self, names: Sequence[str]) -> set[str]: ...
 
     async def cancel(self, names: Sequence[str]) -> None: ...
+
+    async def leave(self, names: Sequence[str]) -> None:
+        """Let go of tasks that another process goes on with: their ``run`` returns, nothing more is reported of them
+        here, and those that do not need this process run on and can be found."""
+        ...
 
     def capacity(self) -> Resources: ...
 

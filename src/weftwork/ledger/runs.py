@@ -13,14 +13,14 @@ from weftwork.ledger.database import Transaction, insert, next_id
 from weftwork.ledger.owners import Living
 from weftwork.ports import RunRow, StepRow
 
-_COLUMNS = "r.name, r.label, r.state, r.created, r.document, r.ended, r.outcome, o.name, r.id, r.owner"
+_COLUMNS = "r.name, r.label, r.state, r.created, r.document, r.ended, r.outcome, o.name, r.id, r.owner, r.cancel"
 _FROM = "FROM run r LEFT JOIN owner o ON o.id = r.owner"
 
 
 def _run(row: Any) -> RunRow:
     ended = None if row[5] is None else float(row[5])
     outcome = None if row[6] is None else json.loads(row[6])
-    return RunRow(row[0], row[1], row[2], float(row[3]), json.loads(row[4]), ended, outcome, row[7])
+    return RunRow(row[0], row[1], row[2], float(row[3]), json.loads(row[4]), ended, outcome, row[7], row[10])
 
 
 def start(tx: Transaction, owner: int, run: RunRow) -> None:
@@ -55,8 +55,13 @@ def take(tx: Transaction, owner: int, run: str, living: Living) -> RunRow:
         raise Conflict(f"run {run} has ended ({row[2]}): there is nothing to go on with; start it anew")
     if row[9] != owner and living(row[9]):
         raise Conflict(f"run {run} goes on in another process ({row[7]}): wait for it, or end that process first")
-    tx.run("UPDATE run SET owner = ? WHERE id = ?", (owner, row[8]))
+    tx.run("UPDATE run SET owner = ?, cancel = NULL WHERE id = ?", (owner, row[8]))
     return _run(_row(tx, run))
+
+
+def request_cancel(tx: Transaction, run: str, by: str) -> None:
+    """The first who asks is the one who is named."""
+    tx.run("UPDATE run SET cancel = coalesce(cancel, ?) WHERE name = ? AND ended IS NULL", (by, run))
 
 
 def _own(tx: Transaction, owner: int, run: str) -> int:

@@ -11,7 +11,7 @@ from importlib import resources
 from weftwork.errors import Conflict
 from weftwork.ledger.database import Transaction
 
-MIGRATIONS = (("0001_start.sql", "0.1.0"),)
+MIGRATIONS = (("0001_start.sql", "0.1.0"), ("0002_cancel_run.sql", "0.1.0"))
 """Each with the first release of Weftwork that understands it."""
 
 VERSION = len(MIGRATIONS)

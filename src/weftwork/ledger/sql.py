@@ -157,6 +157,10 @@ class SqlLedger:
         with self._database.write() as tx:
             return runs.take(tx, owners.number(tx, owner), run, owners.Living(tx, self._alive))
 
+    def request_cancel_run(self, run: str, by: str) -> None:
+        with self._database.write() as tx:
+            runs.request_cancel(tx, run, by)
+
     def set_steps(self, owner: str, steps: Sequence[StepRow]) -> None:
         if steps:
             with self._database.write() as tx:
