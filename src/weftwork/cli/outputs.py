@@ -13,8 +13,10 @@ from weftwork.config import Home
 from weftwork.core import codecs
 from weftwork.core.expression import Literal
 from weftwork.core.messages import Binding
-from weftwork.core.values import JSON, Ref
+from weftwork.core.values import FILE, JSON, Ref
 from weftwork.errors import Invalid
+
+__all__ = ["FILE", "document", "is_many", "line", "of_document", "save"]
 
 _SHOWN = 4096
 """Bytes up to which a value is printed rather than named."""
@@ -50,6 +52,11 @@ def document(home: Home, binding: Binding) -> dict[str, Any]:
     return out
 
 
+def is_many(ref: Ref) -> bool:
+    """Whether a value consists of several buffers."""
+    return codecs.has_links(ref.type)
+
+
 def save(home: Home, binding: Binding, target: Path) -> None:
     """Write an output to a path: a file, or a folder for what consists of several; whole or not at all."""
     if isinstance(binding, Literal):
@@ -61,7 +68,7 @@ def save(home: Home, binding: Binding, target: Path) -> None:
             return
         _save_folder(home, {str(index): each for index, each in enumerate(binding)}, target)
         return
-    if codecs.has_links(binding.type) and binding.type.name != "directory":
+    if is_many(binding) and binding.type.name != "directory":
         items = codecs.items(binding.type, home.store.get(binding.checksum))
         _save_folder(home, {name: Ref(ref.type, ref.checksum, home.store.size(ref.checksum)) for name, ref in items}, target)
         return
