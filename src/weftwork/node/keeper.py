@@ -12,6 +12,7 @@ import contextlib
 import os
 import select
 import signal
+import subprocess
 import sys
 import time
 from typing import Final
@@ -24,11 +25,20 @@ _PATIENCE: Final = 5.0
 
 def kill_marked(folder: str) -> bool:
     """Kill every process whose environment names the folder; whether there was any. The caller itself is spared."""
-    found = processes.marked(folder) - {os.getpid()}
+    found = _marked(folder) - {os.getpid()}
     for pid in found:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
     return bool(found)
+
+
+def _marked(folder: str) -> set[int]:
+    """The processes whose HOME, when they began, was the folder or below it."""
+    if processes.HAVE_PROC:
+        return processes.marked(folder)
+    lines = subprocess.run(["ps", "-A", "eww", "-o", "pid=,command="], stdout=subprocess.PIPE, check=False).stdout
+    mark = os.fsencode(f" HOME={folder}/")
+    return {int(line.split(None, 1)[0]) for line in lines.splitlines() if mark in line}
 
 
 def main(folder: str) -> None:

@@ -74,7 +74,6 @@ class Limits:
         self._check_memory(now)
         for lane in pool.lanes():
             if lane.starved_since is not None and now - lane.starved_since > _STARVED:
-                lane.starved_since = None
                 self._make_room(lane)
         pool.wake()
         self._again(soonest)
@@ -149,7 +148,7 @@ class Limits:
     def _make_room(self, lane: Lane) -> None:
         """End a worker of the lane that has most, after the call that it is in."""
         others = [other for other in self._pool.lanes() if other is not lane and other.seats]
-        if any(seat.process.retiring for other in others for seat in other.seats):
+        if any(not seat.usable for other in others for seat in other.seats):
             return
         crowded = max(others, key=lambda other: len(other.seats), default=None)
         if crowded is not None:

@@ -57,6 +57,10 @@ class Staff:
 
     def make_room(self, lane: Lane) -> bool:
         """Whether another worker of the lane has room; an idle one of another lane makes room at once."""
+        since = lane.starved_since or time.monotonic()
+        if any(not each.seats and (each.starved_since or since) < since for each in self._pool.lanes()):
+            # Another lane has been waiting for its first worker for longer.
+            return False
         others = [seat for seat in self._seats.values() if not seat.killed]
         used = sum(seat.process.cpus for seat in others)
         idle = sorted(
