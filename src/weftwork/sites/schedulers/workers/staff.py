@@ -145,8 +145,6 @@ class Staff:
         if seat.acquiring is not None:
             seat.acquiring.cancel()
         self._pool.release(seat)
-        if seat.acquiring is not None:
-            seat.acquiring.cancel()
         self._note(f"-{process.pid}\n")
         begun = [entry for number, entry in seat.outstanding.items() if number not in process.left]
         culprit = begun.pop() if begun and process.ready else None
