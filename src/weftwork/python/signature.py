@@ -223,7 +223,7 @@ def record_of(kind: type, where: str) -> Type:
 
 def _outputs(annotation: Any, name: str) -> tuple[tuple[Output, ...], str]:
     where = f"{name}: its result"
-    if isinstance(annotation, type) and _has_fields(annotation):
+    if isinstance(annotation, type) and annotation not in _PLAIN and _has_fields(annotation):
         fields = record_of(annotation, where).fields
         return tuple(Output(field, declared) for field, declared in fields), "fields"
     declared, description = _described(annotation, where)
