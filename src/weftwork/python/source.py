@@ -8,6 +8,7 @@ from __future__ import annotations
 import __future__
 
 import ast
+import contextlib
 import functools
 import linecache
 import os
@@ -113,30 +114,27 @@ def _name(node: syntax.Definition) -> str:
     return "<lambda>" if isinstance(node, ast.Lambda) else node.name
 
 
-def _compile(item: Definition, code: CodeType) -> CodeType | None:
+def _compiled(item: Definition, code: CodeType) -> Iterator[CodeType]:
+    """What the source gives when it is compiled as its file was, and as a statement by itself, as notebooks do."""
     node = syntax.stripped(syntax.parse(item.source, item.form, item.line, item.column))
-    flags = future_flags(code)
-    try:
-        return syntax.compiled(
-            node,
-            free=code.co_freevars,
-            private=item.private,
-            flags=flags,
-            filename=code.co_filename,
-            imported=item.imported,
-        )
-    except (SyntaxError, StopIteration):
-        return None
+    for imported in (item.imported, ()) if item.imported else ((),):
+        with contextlib.suppress(SyntaxError, StopIteration):
+            yield syntax.compiled(
+                node,
+                free=code.co_freevars,
+                private=item.private,
+                flags=future_flags(code),
+                filename=code.co_filename,
+                imported=imported,
+            )
 
 
 def _is(item: Definition, code: CodeType) -> bool:
-    again = _compile(item, code)
-    return again is not None and same_code(again, code)
+    return any(same_code(again, code) for again in _compiled(item, code))
 
 
 def _positioned(item: Definition, code: CodeType) -> bool:
-    again = _compile(item, code)
-    return again is not None and list(again.co_positions()) == list(code.co_positions())
+    return any(list(again.co_positions()) == list(code.co_positions()) for again in _compiled(item, code))
 
 
 def future_flags(code: CodeType) -> int:
