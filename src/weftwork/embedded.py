@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import secrets
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Self
 
 from weftwork import config
 from weftwork.core.binding import scalar_inputs
 from weftwork.core.calculation import Calculation, Explanation
-from weftwork.core.checksum import canonical
+from weftwork.core.checksum import Checksum, canonical
 from weftwork.core.expression import Literal
 from weftwork.core.job import Record
 from weftwork.core.messages import Binding, Outcome
@@ -24,7 +22,9 @@ from weftwork.core.values import Ref, Type
 from weftwork.engine import logs, why
 from weftwork.engine.driver import Driver, StepEvent
 from weftwork.engine.engine import Engine
-from weftwork.engine.jobs import Live, Request
+from weftwork.engine.jobs import Request, Waiter
+from weftwork.engine.leaving import PATIENCE
+from weftwork.engine.mapping import Mapper
 from weftwork.engine.portal import Portal
 from weftwork.errors import CalculationFailed, Cancelled, Conflict, Invalid, NotFound
 from weftwork.handles import Job, Run, shaped
@@ -32,9 +32,6 @@ from weftwork.modules.loading import Prepared, prepare
 from weftwork.modules.stored import stored_workflow
 from weftwork.node.request import request_cancel
 from weftwork.ports import RunRow
-
-CHUNK = 512
-"""Calls of a map that go together at most: enough to share a commit, few enough to keep memory flat."""
 
 HEED = 0.2
 """Seconds between two looks at whether somebody asked for the end of a run."""
@@ -47,8 +44,14 @@ class Embedded:
         self.home = home if isinstance(home, config.Home) else config.open_home(home)
         self._portal = Portal("weft-engine")
         self._portal.start()
-        self.engine: Engine = self._portal.call(self._open())
+        self._runs: dict[asyncio.Task[Any], Driver] = {}
         self.closed = False
+        try:
+            self.engine: Engine = self._portal.call(self._open())
+        except BaseException:
+            self._portal.stop()
+            self.home.close()
+            raise
         # Registered after the executors' own, so it is called before them: the last writes still need threads.
         threading._register_atexit(self.close)  # type: ignore[attr-defined]
 
@@ -62,9 +65,21 @@ class Embedded:
         if self.closed:
             return
         self.closed = True
-        self._portal.call(self.engine.close())
-        self._portal.stop()
-        self.home.close()
+        if self._portal.forked:
+            # A copy in a child: nothing of it is the child's to end.
+            return
+        try:
+            self._portal.call(self._close())
+        finally:
+            self._portal.stop()
+            self.home.close()
+
+    async def _close(self) -> None:
+        for driver in self._runs.values():
+            driver.cancel("the end of its process")
+        if self._runs:
+            await asyncio.wait(set(self._runs), timeout=PATIENCE)
+        await self.engine.close()
 
     def __enter__(self) -> Self:
         return self
@@ -80,26 +95,24 @@ class Embedded:
         """Start a module or workflow; its job or run. Raises Invalid before anything runs when an input is wrong."""
         prepared = thing if isinstance(thing, Prepared) else self.prepare(thing)
         if prepared.module is not None:
-            return self._submit_module(prepared.module, inputs, placement)
+            return self._submit_module(prepared, prepared.module, inputs, placement)
         return self._submit_workflow(prepared, inputs, placement, watch)
 
     def prepare(self, thing: Any) -> Prepared:
-        """Resolve what is to be run, with all that it carries stored."""
-        prepared = prepare(thing, self._keep)
-        buffers = [data for carried in prepared.carried for data in carried.buffers]
-        buffers.extend(canonical(module.document()) for module in prepared.modules.values())
-        self.home.store.put_many(buffers)
-        return prepared
+        """Resolve what is to be run. What it carries is stored with its inputs, once they were found right."""
+        return prepare(thing, self._keep)
 
     def _keep(self, declared: Type, value: Any, where: str) -> Ref:
         return self.home.binder.put(declared, value, where)
 
-    def _submit_module(self, module: Module, inputs: Mapping[str, Any], placement: Placement | None) -> Job:
+    def _submit_module(
+        self, prepared: Prepared, module: Module, inputs: Mapping[str, Any], placement: Placement | None
+    ) -> Job:
         placement = _placed(module, placement)
         frame = self.engine.frame(module, placement)
-        calculation = Calculation.of(frame, self.home.binder.bind(module, inputs))
-        live = self._portal.call(self.engine.submit([Request(calculation, module, placement)]))[0]
-        return Job(self, live, self._portal.send(_waited(self.engine, live)), self._shape)
+        calculation = Calculation.of(frame, self.home.binder.bind(module, inputs, _carried(prepared)))
+        waiter = self._portal.call(self.engine.submit([Request(calculation, module, placement)]))[0]
+        return Job(self, waiter, self._portal.send(_waited(self.engine, waiter)), self._shape)
 
     def _shape(self, record: Record) -> Any:
         return shaped({name: self.home.binder.value(ref) for name, ref in record.outputs})
@@ -111,7 +124,7 @@ class Embedded:
         workflow = prepared.workflow
         assert workflow is not None
         document = {
-            "workflow": str(self.home.store.put(canonical(workflow.document()))),
+            "workflow": str(Checksum.of(canonical(workflow.document()))),
             "inputs": {name: _binding_document(each) for name, each in bound.items()},
             "placement": (placement or Placement()).document(),
         }
@@ -126,7 +139,8 @@ class Embedded:
         workflow = prepared.workflow
         assert workflow is not None
         shell = _signature_of(prepared)
-        bound: dict[str, Binding] = dict(self.home.binder.bind(shell, inputs))
+        beside = [canonical(workflow.document()), *_carried(prepared)]
+        bound: dict[str, Binding] = dict(self.home.binder.bind(shell, inputs, beside))
         needed = scalar_inputs(workflow)
         scalars = {
             name: self.home.binder.value(ref) for name, ref in bound.items() if name in needed and isinstance(ref, Ref)
@@ -163,18 +177,21 @@ class Embedded:
         self, row: RunRow, driver: Driver, bound: Mapping[str, Binding], scalars: Mapping[str, Any]
     ) -> Outcome:
         engine = self.engine
+        task = asyncio.current_task()
+        assert task is not None
+        self._runs[task] = driver
         heeding = asyncio.create_task(self._heed_cancel(row.id, driver))
         try:
             outcome = await driver.drive(bound, scalars)
         except BaseException as error:
-            by = "an interrupt" if isinstance(error, asyncio.CancelledError) else f"{type(error).__name__}: {error}"
-            ended = engine.scribe.call(
-                engine.ledger.end_run, engine.owner, row.id, "cancelled", {"why": by}, time.time()
-            )
+            stopped = isinstance(error, asyncio.CancelledError)
+            state, why = ("cancelled", "an interrupt") if stopped else ("failed", f"{type(error).__name__}: {error}")
+            ended = engine.scribe.call(engine.ledger.end_run, engine.owner, row.id, state, {"why": why}, time.time())
             await asyncio.shield(ended)
             raise
         finally:
             heeding.cancel()
+            del self._runs[task]
         document = {
             "why": outcome.why,
             "steps": {name: {"state": each.state, "why": each.why} for name, each in outcome.steps.items()},
@@ -232,7 +249,10 @@ class Embedded:
     # Many at once
 
     def map(self, thing: Any, *columns: Iterable[Any], **constants: Any) -> Generator[Any, None, None]:
-        """The results of a module for each row of the columns, in order; see ``FunctionModule.map``."""
+        """The results of a module for each row of the columns, in order; see ``FunctionModule.map``.
+
+        What the module is, and what the constants are, is settled now; the columns are read as results are taken.
+        """
         prepared = self.prepare(thing)
         module = prepared.module
         if module is None:
@@ -244,47 +264,10 @@ class Embedded:
             )
         placement = _placed(module, None)
         frame = self.engine.frame(module, placement)
+        self.home.store.put_many(_carried(prepared))
         fixed = {name: self.home.binder.bind_one(module, name, value) for name, value in constants.items()}
         rows = ({**dict(zip(names, row, strict=True)), **fixed} for row in zip(*columns, strict=False))
-
-        def send(chunk: list[dict[str, Any]]) -> concurrent.futures.Future[list[Live]]:
-            bound = self.home.binder.bind_many(module, chunk)
-            requests = [Request(Calculation.of(frame, row), module, placement) for row in bound]
-            return self._portal.send(_all_waited(self.engine, requests))
-
-        return self._mapped(rows, send)
-
-    def _mapped(
-        self,
-        rows: Iterable[dict[str, Any]],
-        send: Callable[[list[dict[str, Any]]], concurrent.futures.Future[list[Live]]],
-    ) -> Generator[Any, None, None]:
-        """Chunks in flight: small ones first, larger ones once they are seen to end fast."""
-        iterator = iter(rows)
-        flying: deque[tuple[concurrent.futures.Future[list[Live]], float]] = deque()
-        size, exhausted = 2 * self.engine.sites["local"].scheduler.capacity().cpus, False
-        try:
-            while flying or not exhausted:
-                while not exhausted and len(flying) < 8:
-                    chunk = [row for _, row in zip(range(size), iterator, strict=False)]
-                    exhausted = len(chunk) < size
-                    if chunk:
-                        flying.append((send(chunk), time.monotonic()))
-                if not flying:
-                    return
-                future, since = flying[0]
-                lives = future.result()
-                flying.popleft()
-                if time.monotonic() - since < 0.25:
-                    size = min(2 * size, CHUNK)
-                for live in lives:
-                    if live.error is not None:
-                        raise live.error
-                    assert live.record is not None
-                    yield self._shape(live.record)
-        finally:
-            for future, _ in flying:
-                future.cancel()
+        return Mapper(self.engine, self._portal, module, frame, placement, rows).results(self._shape)
 
     # Ask
 
@@ -314,9 +297,13 @@ class Embedded:
         """What a job wrote to its streams, over all of its attempts."""
         return logs.text(self.home.folder, self.home.ledger, job)
 
-    def withdraw(self, live: Live) -> None:
+    def check(self) -> None:
+        """Raise Refused where this session can answer nothing: in a fork of its process, and once it is closed."""
+        self._portal.check()
+
+    def withdraw(self, waiter: Waiter) -> None:
         """Want a job no longer."""
-        self._portal.call(self.engine.withdraw([live], "user"))
+        self._portal.call(self.engine.leaving.withdraw([waiter], "user"))
 
     def kill(self) -> None:
         """Ask for every command of this engine to be killed, and wait for nothing: this process is about to end."""
@@ -327,7 +314,7 @@ class Embedded:
 
     def cancel(self, job: str, by: str = "user") -> None:
         """Cancel a job of this home for everybody, whichever process owns it."""
-        self._portal.call(self.engine.cancel_anywhere(job, by))
+        self._portal.call(self.engine.leaving.cancel_anywhere(job, by))
 
     def cancel_run(self, run: str, by: str = "user") -> None:
         """Cancel a run of this home, whichever process drives it; where none does any more, what it left is ended here."""
@@ -349,37 +336,19 @@ class Embedded:
 Watch = Callable[[StepEvent], None]
 
 
-async def _waited(engine: Engine, live: Live) -> Record:
+async def _waited(engine: Engine, waiter: Waiter) -> Record:
     """A job's record. A caller that stops waiting withdraws."""
     try:
-        return await live.wait()
+        return await waiter.wait()
     except asyncio.CancelledError:
-        await asyncio.shield(engine.withdraw([live], "its caller"))
+        await asyncio.shield(engine.leaving.withdraw([waiter], "its caller"))
         raise
 
 
-async def _all_waited(engine: Engine, requests: list[Request]) -> list[Live]:
-    """The jobs of many requests, all ended. A caller that stops waiting withdraws from all."""
-    lives = await engine.submit(requests)
-    left = sum(not live.done for live in lives)
-    if not left:
-        return lives
-    everything = asyncio.get_running_loop().create_future()
-
-    def ended(_: Live) -> None:
-        nonlocal left
-        left -= 1
-        if left == 0 and not everything.done():
-            everything.set_result(None)
-
-    for live in [each for each in lives if not each.done]:
-        live.when_done(ended)
-    try:
-        await everything
-    except asyncio.CancelledError:
-        await asyncio.shield(engine.withdraw(lives, "its caller"))
-        raise
-    return lives
+def _carried(prepared: Prepared) -> list[bytes]:
+    """What must be in the store for it to run, now and by whoever goes on with it."""
+    buffers = [data for carried in prepared.carried for data in carried.buffers]
+    return [*buffers, *(canonical(module.document()) for module in prepared.modules.values())]
 
 
 def _placed(module: Module, placement: Placement | None) -> Placement:

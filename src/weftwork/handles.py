@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from weftwork.core.job import Event, Record
 from weftwork.core.values import Ref
-from weftwork.errors import WeftError
+from weftwork.errors import Cancelled, WeftError
 
 if TYPE_CHECKING:
     from weftwork.embedded import Embedded
     from weftwork.engine.driver import StepEvent
-    from weftwork.engine.jobs import Live
+    from weftwork.engine.jobs import Waiter
 
 
 class Outputs(Mapping[str, Any]):
@@ -66,20 +66,31 @@ class Handle:
         Raises what it ended with, :class:`~weftwork.errors.CalculationFailed` first of all; ``TimeoutError`` after
         ``timeout`` seconds, and it goes on.
         """
+        if not self.wait(timeout):
+            raise TimeoutError(f"{self.name} ({self.id}) has not ended after {timeout} s; it goes on")
+        return self._decode(self._ended())
+
+    def _ended(self) -> Any:
+        """What the future ended with."""
         try:
-            ended = self._future.result(timeout)
-        except concurrent.futures.TimeoutError:
-            raise TimeoutError(f"{self.name} ({self.id}) has not ended after {timeout} s; it goes on") from None
-        return self._decode(ended)
+            return self._future.result()
+        except concurrent.futures.CancelledError:
+            raise Cancelled(f"{self.name} ({self.id}) was withdrawn by its caller", by="its caller") from None
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end, however it is; whether it has come within ``timeout`` seconds."""
+        if not self._future.done():
+            self._session.check()
         done, _ = concurrent.futures.wait([self._future], timeout)
         return bool(done)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the end, and return what it ended with, or ``None`` when it succeeded."""
-        return self._future.exception(timeout)
+        try:
+            self.result(timeout)
+        except WeftError as error:
+            return error
+        return None
 
     def __await__(self) -> Generator[Any, None, Any]:
         ended = yield from asyncio.wrap_future(self._future).__await__()
@@ -106,24 +117,28 @@ class Job(Handle):
     """The getting of one calculation's result."""
 
     def __init__(
-        self, session: Embedded, live: Live, future: concurrent.futures.Future[Any], decode: Callable[[Any], Any]
+        self, session: Embedded, waiter: Waiter, future: concurrent.futures.Future[Any], decode: Callable[[Any], Any]
     ) -> None:
         super().__init__(session, future, decode)
-        self._live = live
-        self.id = live.id
-        self.key = str(live.key)
-        self.name = live.request.calculation.frame.name
+        self._waiter = waiter
+        self.key = str(waiter.live.key)
+        self.name = waiter.live.request.calculation.frame.name
+
+    @property
+    def id(self) -> str:  # type: ignore[override]
+        """The job's name. It may become another one when somebody else cancelled the first at the same moment."""
+        return self._waiter.live.id
 
     @property
     def status(self) -> str:
-        if self._live.done:
-            return self._session.home.ledger.job(self.id).job.state if self._live.error else "succeeded"
+        if self._waiter.record is not None:
+            return "succeeded"
         return self._session.home.ledger.job(self.id).job.state
 
     @property
     def cached(self) -> bool:
         """Whether the result was known before."""
-        return self._live.cached
+        return self._waiter.live.cached
 
     def events(self) -> list[Event]:
         """What has happened to it so far, in order."""
@@ -131,11 +146,12 @@ class Job(Handle):
 
     def outputs(self) -> dict[str, Ref]:
         """The outputs by name as references, which may be inputs of other submissions. Waits for the end."""
-        return dict(self._future.result().outputs)
+        return dict(self.record().outputs)
 
     def record(self) -> Record:
         """The evidence: outputs, when, where, with what observed. Waits for the end."""
-        record: Record = self._future.result()
+        self.wait()
+        record: Record = self._ended()
         return record
 
     def why(self) -> str:
@@ -147,7 +163,7 @@ class Job(Handle):
         return self._session.logs(self.id)
 
     def cancel(self) -> None:
-        self._session.withdraw(self._live)
+        self._session.withdraw(self._waiter)
 
 
 class Run(Handle):
@@ -179,14 +195,8 @@ class Run(Handle):
 
     def outcome(self) -> Any:
         """How each step ended, and why: waits for the end of the run, and does not raise for its failures."""
-        return self._future.result()
-
-    def exception(self, timeout: float | None = None) -> BaseException | None:
-        try:
-            self.result(timeout)
-        except WeftError as error:
-            return error
-        return None
+        self.wait()
+        return self._ended()
 
     def why(self, step: str) -> str:
         """Why a step ran, was answered from the cache, or did not run at all."""

@@ -11,8 +11,41 @@ from weftwork.core import codecs
 from weftwork.core.checksum import Checksum
 from weftwork.core.module import Module
 from weftwork.core.values import Directory, File, Ref, Type, convert, infer
-from weftwork.errors import Invalid, MissingInputs, NotFound
+from weftwork.errors import Corrupt, Invalid, MissingInputs, NotFound
 from weftwork.ports import Files, Store
+
+
+class Taken:
+    """What one binding has to bring into the store, gathered first: a wrong input further on leaves nothing behind."""
+
+    def __init__(self, store: Store, files: Files) -> None:
+        self._store = store
+        self._files = files
+        self.buffers: dict[Checksum, bytes] = {}
+        self._paths: dict[Checksum, Path] = {}
+
+    def keep(self, data: bytes) -> Checksum:
+        checksum = Checksum.of(data)
+        self.buffers[checksum] = data
+        return checksum
+
+    def file(self, path: Path) -> tuple[Checksum, int]:
+        checksum, size = self._files.checksum(path)
+        self._paths[checksum] = path
+        return checksum, size
+
+    def store(self) -> None:
+        """Files first: the buffers name them. Raises Invalid for a file that has changed since it was looked at."""
+        for checksum in self._store.missing(self._paths):
+            path = self._paths[checksum]
+            try:
+                self._store.put_file(path, checksum)
+            except Corrupt:
+                raise Invalid(
+                    f"{path} changed while it was being read: submit again when nobody writes to it"
+                ) from None
+        if self.buffers:
+            self._store.put_many(list(self.buffers.values()))
 
 
 class Binder:
@@ -22,24 +55,31 @@ class Binder:
         self._store = store
         self._files = files
 
-    def bind(self, module: Module, values: Mapping[str, Any]) -> dict[str, Ref]:
-        """The inputs of a module as references, stored. Raises :class:`~weftwork.errors.Invalid` before anything runs."""
-        return self.bind_many(module, [values])[0]
+    def bind(self, module: Module, values: Mapping[str, Any], beside: Iterable[bytes] = ()) -> dict[str, Ref]:
+        """The inputs of a module as references, stored, with the buffers ``beside`` them that the module needs.
 
-    def bind_many(self, module: Module, rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Ref]]:
+        Raises :class:`~weftwork.errors.Invalid` before anything is stored or runs.
+        """
+        return self.bind_many(module, [values], beside)[0]
+
+    def bind_many(
+        self, module: Module, rows: Iterable[Mapping[str, Any]], beside: Iterable[bytes] = ()
+    ) -> list[dict[str, Ref]]:
         """The same for many calls, whose buffers become durable together."""
-        buffers: dict[Checksum, bytes] = {}
-        types = {each.name: each.type for each in module.inputs}
+        taken = Taken(self._store, self._files)
+        inputs = {each.name: (each.type, f"{module.name}: input {each.name!r}") for each in module.inputs}
         bound = []
         for values in rows:
-            converted = module.bind(values)
-            bound.append(
-                {
-                    name: self._ref(types[name], value, f"{module.name}: input {name!r}", buffers)
-                    for name, value in converted.items()
-                }
-            )
-        self._store.put_many(list(buffers.values()))
+            row = {}
+            for name, value in module.bind(values).items():
+                declared, where = inputs[name]
+                row[name] = (
+                    value if type(value) is Ref and value.type == declared else self._ref(declared, value, where, taken)
+                )
+            bound.append(row)
+        for data in beside:
+            taken.keep(data)
+        taken.store()
         return bound
 
     def bind_one(self, module: Module, name: str, value: Any) -> Ref:
@@ -48,67 +88,65 @@ class Binder:
 
     def put(self, declared: Type, value: Any, where: str = "the value") -> Ref:
         """One value, stored."""
-        buffers: dict[Checksum, bytes] = {}
-        ref = self._ref(declared, convert(declared, value, where), where, buffers)
-        self._store.put_many(list(buffers.values()))
+        taken = Taken(self._store, self._files)
+        ref = self._ref(declared, convert(declared, value, where), where, taken)
+        taken.store()
         return ref
 
-    def _ref(self, declared: Type, value: Any, where: str, buffers: dict[Checksum, bytes]) -> Ref:
+    def _ref(self, declared: Type, value: Any, where: str, taken: Taken) -> Ref:
         if isinstance(value, Ref):
             return self.coerce(value, declared, where)
         if isinstance(value, File):
-            return self._taken(value, where)
+            return self._file(value, where, taken)
         if not declared.inline and declared.name in ("any", "list", "record", "collection"):
             declared = infer(value) if declared.name == "any" else declared
-            value = self._without_files(value, where)
+            value = self._without_files(value, where, taken)
+        concrete, data = codecs.encode(declared, value, taken.keep)
+        return Ref(concrete, taken.keep(data), len(data))
 
-        def keep(data: bytes) -> Checksum:
-            checksum = Checksum.of(data)
-            buffers[checksum] = data
-            return checksum
-
-        concrete, data = codecs.encode(declared, value, keep)
-        return Ref(concrete, keep(data), len(data))
-
-    def _without_files(self, value: Any, where: str) -> Any:
+    def _without_files(self, value: Any, where: str, taken: Taken) -> Any:
         """The value with each file in it, at any depth, replaced by its reference."""
         if isinstance(value, File):
-            return self._taken(value, where)
+            return self._file(value, where, taken)
         if isinstance(value, list):
-            return [self._without_files(each, f"{where}[{index}]") for index, each in enumerate(value)]
+            return [self._without_files(each, f"{where}[{index}]", taken) for index, each in enumerate(value)]
         if isinstance(value, dict):
-            return {name: self._without_files(each, f"{where}[{name!r}]") for name, each in value.items()}
+            return {name: self._without_files(each, f"{where}[{name!r}]", taken) for name, each in value.items()}
         return value
 
-    def _taken(self, file: File, where: str) -> Ref:
-        """A file or directory, stored."""
+    def _file(self, file: File, where: str, taken: Taken) -> Ref:
+        """A file or directory, taken in."""
         path = self._files.fetch(file.source, file.checksum) if file.remote else Path(os.path.abspath(file.source))
         if isinstance(file, Directory):
-            return self._directory(path, where)
+            return self._directory(path, where, taken)
         if not path.exists():
             raise Invalid(f"{where}: the file {file.source} does not exist (looked for {path})")
         if not path.is_file():
             raise Invalid(f"{where}: {file.source} is not a regular file; for a directory use weft.Directory")
-        checksum, size = self._files.checksum(path)
+        try:
+            checksum, size = taken.file(path)
+        except OSError as error:
+            raise Invalid(f"{where}: {file.source} cannot be read: {error.strerror}") from error
         if file.checksum is not None and checksum != file.checksum:
             raise Invalid(
                 f"{where}: {file.source} has the checksum {checksum.short}, where {file.checksum.short} was expected"
             )
-        if self._store.missing([checksum]):
-            checksum, size = self._store.put_file(path)
         return Ref(Type("file"), checksum, size)
 
-    def _directory(self, path: Path, where: str) -> Ref:
+    def _directory(self, path: Path, where: str, taken: Taken) -> Ref:
         if not path.is_dir():
-            raise Invalid(f"{where}: the directory {path} does not exist")
-        entries = []
-        for name, executable, each in self._files.entries(path):
-            checksum, _ = self._files.checksum(each)
-            if self._store.missing([checksum]):
-                checksum, _ = self._store.put_file(each)
-            entries.append((name, executable, checksum))
+            what = "is not a directory; for a file use weft.File" if path.exists() else "does not exist"
+            raise Invalid(f"{where}: the directory {path} {what}")
+        entries = [(name, executable, taken.file(each)[0]) for name, executable, each in self._files.entries(path)]
         data = codecs.directory_bytes(entries)
-        return Ref(Type("directory"), self._store.put(data), len(data))
+        return Ref(Type("directory"), taken.keep(data), len(data))
+
+    def whole(self, ref: Ref) -> bool:
+        """Whether all that a stored value holds is in the store, at any depth."""
+        if not codecs.has_links(ref.type):
+            return True
+        held = [item for _, item in codecs.items(ref.type, self._store.get(ref.checksum))]
+        return not self._store.missing({item.checksum for item in held}) and all(map(self.whole, held))
 
     def coerce(self, ref: Ref, declared: Type, where: str) -> Ref:
         """A reference as the declared type: as it is, under another name of the same bytes, or read and written anew."""

@@ -42,7 +42,9 @@ class Collector:
         calls, self._calls = self._calls, []
         by_site: dict[str, list[Live]] = {}
         for live in calls:
-            by_site.setdefault(live.site.name, []).append(live)
+            # What was cancelled in this very turn is not begun.
+            if not live.done and live.cancelled_by is None:
+                by_site.setdefault(live.site.name, []).append(live)
         for lives in by_site.values():
             self._engine.spawn(self._run(lives))
 
@@ -128,12 +130,12 @@ class Collector:
         outcome = read_outcome(str(folder))
         if outcome is None:
             raise Lost(f"job {live.id}: its process is gone and left no outcome")
-        folders.keep_logs(folder, self._engine.logs / live.id[:3])
+        if isinstance(outcome.error, Cancelled) and live.cancelled_by is None:
+            # A dead owner's caller had it stopped; it is wanted again since.
+            raise Lost(f"job {live.id}: its attempt {live.attempt} was stopped by {outcome.error.details.get('by')}")
         if outcome.error is not None:
-            if live.cancelled_by is not None:
-                raise Cancelled(f"job {live.id} was cancelled by {live.cancelled_by}", by=live.cancelled_by)
-            folders.remove(folder)
             raise outcome.error
+        folders.keep_logs(folder, self._engine.logs / live.id[:3])
         outputs = list(folders.collect(folder, live.request.module, outcome).items())
         observed: dict[str, Any] = {"host": outcome.host, **outcome.usage}
         if outcome.started is not None:
@@ -145,15 +147,7 @@ class Collector:
         ]
         if executable:
             observed["executable"] = executable
-        record = _record(live, outputs, observed)
-        # The folder is needed until the record is durable: a dead engine's successor reads it again.
-        live.when_done(lambda _: self._engine.forget_folder(folder))
-        return record
-
-    async def close(self) -> None:
-        """Wait for what is being collected."""
-        if self._collecting is not None:
-            await asyncio.wait([self._collecting])
+        return _record(live, outputs, observed)
 
 
 def _small(outcome: CallOutcome) -> list[bytes]:

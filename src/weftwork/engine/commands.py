@@ -126,9 +126,12 @@ class Folders:
             if source.exists() and source.stat().st_size:
                 shutil.copyfile(source, target / f"{folder.name}.{stream}")
 
-    def remove(self, folder: Path) -> None:
-        """Remove a folder of an attempt that is over."""
-        discard(str(folder))
+    def discard(self, task: str, logs: Path) -> None:
+        """Remove the folder of an attempt that is over, once its streams are kept."""
+        folder = self.path(task)
+        if folder.exists():
+            self.keep_logs(folder, logs)
+            discard(str(folder))
 
 
 def _stripped(declared: Type, text: str) -> str:

@@ -39,7 +39,7 @@ from weftwork.core.placement import Placement
 from weftwork.core.values import Ref
 from weftwork.core.workflow import Workflow
 from weftwork.engine.engine import Engine
-from weftwork.engine.jobs import Live, Request, internal
+from weftwork.engine.jobs import Live, Request, Waiter, internal
 from weftwork.errors import Cancelled, WeftError
 from weftwork.ports import StepRow
 
@@ -84,7 +84,7 @@ class Driver:
         self._default = placement
         self._watch = watch
         self._events: asyncio.Queue[Event] = asyncio.Queue()
-        self._lives: dict[str, Live] = {}
+        self._waiting: dict[str, Waiter] = {}
         self._races: dict[str, _Race] = {}
         self._frames: dict[tuple[Checksum, Placement], Frame] = {}
         self._before: dict[str, StepRow] = {}
@@ -107,8 +107,8 @@ class Driver:
                     events.append(self._events.get_nowait())
                 instructions = self._flow.handle(events)
         finally:
-            if self._lives:
-                await asyncio.shield(engine.withdraw(list(self._lives.values()), "the end of its run"))
+            if self._waiting:
+                await asyncio.shield(engine.leaving.withdraw(list(self._waiting.values()), "the end of its run"))
 
     def cancel(self, by: str) -> None:
         """Withdraw the run: what runs is cancelled, what waits never starts."""
@@ -126,9 +126,9 @@ class Driver:
                 case Cancel():
                     await self._submit(submits)
                     submits = []
-                    live = self._lives.get(each.task)
-                    if live is not None:
-                        self._engine.spawn(self._engine.withdraw([live], each.by))
+                    waiter = self._waiting.get(each.task)
+                    if waiter is not None:
+                        self._engine.spawn(self._engine.leaving.withdraw([waiter], each.by))
                 case Expand():
                     self._events.put_nowait(await asyncio.to_thread(self._expand, each))
                 case LookUp():
@@ -163,16 +163,16 @@ class Driver:
         if not requests:
             return
         try:
-            lives = await self._engine.submit([request for _, request in requests])
+            waiters = await self._engine.submit([request for _, request in requests])
         except WeftError as error:
             for submit, _ in requests:
                 self._over(submit.task, "failed", error=error)
             return
-        for (submit, _), live in zip(requests, lives, strict=True):
-            self._lives[submit.task] = live
-            if not live.done:
-                self._tell(StepEvent(submit.task, "running", time.time(), live.id))
-            live.when_done(lambda live, submit=submit: self._job_ended(submit, live))  # type: ignore[misc]
+        for (submit, _), waiter in zip(requests, waiters, strict=True):
+            self._waiting[submit.task] = waiter
+            if not waiter.done:
+                self._tell(StepEvent(submit.task, "running", time.time(), waiter.live.id))
+            waiter.when_done(lambda waiter, submit=submit: self._job_ended(submit, waiter))  # type: ignore[misc]
 
     async def _had_before(self, submit: Submit, request: Request) -> bool:
         """Whether this run, before it was interrupted, got a result for the step that records do not give to others."""
@@ -185,8 +185,9 @@ class Driver:
         if await asyncio.to_thread(self._engine.store.missing, [ref.checksum for _, ref in record.outputs]):
             return False
         live = Live(request, self._engine.site(request.placement), asyncio.get_running_loop(), row.job, cached=True)
+        waiter = live.join()
         live.settle(record, None)
-        self._job_ended(submit, live)
+        self._job_ended(submit, waiter)
         return True
 
     def _bind(self, submits: Sequence[Submit]) -> tuple[list[tuple[Submit, Request]], list[tuple[Submit, WeftError]]]:
@@ -242,13 +243,13 @@ class Driver:
 
     # Jobs become events
 
-    def _job_ended(self, submit: Submit, live: Live) -> None:
-        self._lives.pop(submit.task, None)
-        if live.error is not None:
-            state = "cancelled" if isinstance(live.error, Cancelled) else "failed"
-            self._over(submit.task, state, error=live.error, job=live.id)
+    def _job_ended(self, submit: Submit, waiter: Waiter) -> None:
+        self._waiting.pop(submit.task, None)
+        live, record = waiter.live, waiter.record
+        if waiter.error is not None:
+            state = "cancelled" if isinstance(waiter.error, Cancelled) else "failed"
+            self._over(submit.task, state, error=waiter.error, job=live.id)
             return
-        record = live.record
         assert record is not None
         assert self._flow is not None
         needs = self._flow.needs_scalars(submit.step)

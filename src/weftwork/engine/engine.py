@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from weftwork.core.calculation import Frame
+from weftwork.core.checksum import Checksum
 from weftwork.core.job import Event, Kind, Record
 from weftwork.core.module import Function, Module
 from weftwork.core.placement import Placement
@@ -22,15 +23,19 @@ from weftwork.engine.binding import Binder
 from weftwork.engine.collecting import Collector
 from weftwork.engine.commands import Folders
 from weftwork.engine.frames import frame_of
-from weftwork.engine.jobs import Live, Request, internal
+from weftwork.engine.jobs import Live, Request, Waiter, internal, withdrawn
+from weftwork.engine.leaving import Leaving
+from weftwork.engine.running import Running
 from weftwork.engine.scribe import Scribe
 from weftwork.engine.watching import Watch
-from weftwork.errors import Cancelled, Conflict, Lost, Refused, SiteFailed, Unavailable, WeftError
-from weftwork.node.outcome import read_outcome
-from weftwork.ports import Call, Claim, Claimed, Ending, Ledger, Process, Report, Site, Store
+from weftwork.errors import Cancelled, Lost, Refused, SiteFailed, Unavailable, WeftError
+from weftwork.ports import Call, Claim, Claimed, Ending, Ledger, Report, Site, Store
 
 LEASE = 30.0
 """Seconds after which a silent owner on another host is taken for dead."""
+
+RETRIES = 3
+"""How often an attempt that failed because of its site is made again, at most."""
 
 
 class Engine:
@@ -48,12 +53,14 @@ class Engine:
         self.folders = Folders(home / "jobs", store, binder)
         self.logs = home / "logs"
         self.scribe = Scribe(ledger, owner)
+        self.leaving = Leaving(self)
         self._collector = Collector(self)
+        self._running = Running(self)
         self._watch = Watch(self)
         self._live: dict[str, Live] = {}
         self._shared: dict[str, Live] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._closing = False
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.closing = False
 
     # What is to run
 
@@ -75,42 +82,51 @@ class Engine:
 
     # From submit to result
 
-    async def submit(self, requests: Sequence[Request]) -> list[Live]:
-        """A live job for each request, claimed: ended already where a record answers it.
+    async def submit(self, requests: Sequence[Request]) -> list[Waiter]:
+        """Somebody who waits for each request, whose job is claimed: ended already where a record answers it.
 
-        Equal requests share one job, here and with every process of the home.
+        Equal requests share one job, here and with every process of the home. A caller that is cancelled meanwhile
+        has withdrawn from all.
         """
-        lives: list[Live] = []
+        if self.closing:
+            raise Refused("this engine is closed: nothing can be submitted to it any more")
+        loop = asyncio.get_running_loop()
+        sites = [self.site(request.placement) for request in requests]
+        waiters: list[Waiter] = []
         fresh: list[Live] = []
-        for request in requests:
-            shared = self._shared.get(request.calculation.key) if request.placement.cache else None
-            if shared is not None and not shared.done and shared.cancelled_by is None:
-                shared.interest += 1
-                lives.append(shared)
-                continue
-            live = Live(request, self.site(request.placement), asyncio.get_running_loop())
-            if request.placement.cache:
-                self._shared[live.key] = live
-            lives.append(live)
-            fresh.append(live)
-        if fresh:
-            await self._claim(fresh)
-        for live in lives:
-            await live.claimed.wait()
-        return lives
+        for request, site in zip(requests, sites, strict=True):
+            live = self._shared.get(request.calculation.key) if request.placement.cache else None
+            if live is None or not live.shareable:
+                live = Live(request, site, loop)
+                if request.placement.cache:
+                    self._shared[live.key] = live
+                fresh.append(live)
+            waiters.append(live.join())
+        try:
+            if fresh:
+                # A task of the engine: what the ledger was asked for is taken, whether or not the caller still waits.
+                await asyncio.shield(self.spawn(self._claim(fresh)))
+            for waiter in waiters:
+                if not waiter.live.id:
+                    await waiter.live.claimed()
+        except asyncio.CancelledError:
+            self.spawn(self.leaving.withdraw(waiters, "its caller"))
+            raise
+        for waiter in waiters:
+            if waiter.error is not None and not waiter.live.id:
+                raise waiter.error
+        return waiters
 
     async def _claim(self, lives: Sequence[Live], *, anew: bool = False) -> None:
+        """Ask the ledger, and act on each answer. An error of the ledger ends the jobs with it."""
         try:
             answers = await self.scribe.claim([_claim_of(live.request, anew) for live in lives])
-        except BaseException as error:
+            hits = [answer.record for answer in answers if answer.answer == "hit" and answer.record is not None]
+            gone = await asyncio.to_thread(self._gone, hits) if hits else set[Checksum]()
+        except Exception as error:
             for live in lives:
-                self._shared.pop(live.key, None)
-                live.settle(
-                    None, error if isinstance(error, WeftError) else Cancelled("the submission was interrupted")
-                )
-            raise
-        hits = [(live, answer) for live, answer in zip(lives, answers, strict=True) if answer.answer == "hit"]
-        gone = await self._gone([answer.record for _, answer in hits if answer.record is not None])
+                self.settle(live, None, internal(error))
+            return
         again: list[Live] = []
         for live, answer in zip(lives, answers, strict=True):
             live.id, live.epoch, live.attempt = answer.job, answer.epoch, answer.attempt
@@ -118,86 +134,55 @@ class Engine:
                 self._begin(live, answer)
             elif answer.record is not None and answer.record.key not in gone:
                 live.cached = True
-                self._settle(live, answer.record, None)
+                self.settle(live, answer.record, None)
             else:
                 again.append(live)
         if again:
             await self._claim(again, anew=True)
 
-    async def _gone(self, records: Sequence[Record]) -> set[str]:
-        """Keys of records of which bytes are no longer in the store: a hit means that its bytes are there."""
-        wanted = {ref.checksum for record in records for _, ref in record.outputs}
-        if not wanted:
-            return set()
-        missing = await asyncio.to_thread(self.store.missing, wanted)
-        return {
-            record.key for record in records if missing and any(ref.checksum in missing for _, ref in record.outputs)
-        }
+    def _gone(self, records: Sequence[Record]) -> set[Checksum]:
+        """On a thread: keys of records of which bytes are no longer in the store. A hit means that its bytes are there."""
+        missing = self.store.missing({ref.checksum for record in records for _, ref in record.outputs})
+        gone = {record.key for record in records if any(ref.checksum in missing for _, ref in record.outputs)}
+        for record in records:
+            if record.key not in gone and not all(self.binder.whole(ref) for _, ref in record.outputs):
+                gone.add(record.key)
+        return gone
 
     def _begin(self, live: Live, answer: Claimed) -> None:
         """A job that is not over: follow it where another process has it, else dispatch it."""
+        live.was_claimed()
+        earlier = self._live.get(live.id)
+        if earlier is not None and earlier is not live:
+            # It is being given up here, or goes on for others: how it ends tells whether to claim again.
+            earlier.heirs.append(live)
+            return
         self._live[live.id] = live
         live.followed = answer.answer == "waiting"
-        live.claimed.set()
         if not live.followed:
             self._dispatch(live, rejoin=True)
 
     def taken_over(self, live: Live, answer: Claimed) -> None:
         """The owner of a followed job is dead: it is ours now."""
         live.epoch, live.attempt, live.followed = answer.epoch, answer.attempt, False
-        self._dispatch(live, rejoin=True)
+        if live.cancelled_by is not None:
+            self.spawn(self._ended_for_good(live, answer, live.cancelled_by))
+        else:
+            self._dispatch(live, rejoin=True)
+
+    async def _ended_for_good(self, live: Live, answer: Claimed, by: str) -> None:
+        await self.leaving.end_orphan(live.id, answer, by)
+        self.settle(live, None, Cancelled(f"job {live.id} was cancelled by {by}", by=by))
 
     def _dispatch(self, live: Live, *, rejoin: bool = False) -> None:
+        live.retry = None
+        if live.done:
+            return
         if isinstance(live.request.module.program, Function):
             live.attempt += 1
             self._collector.call(live)
         else:
-            self.spawn(self._run_command(live, rejoin=rejoin))
-
-    async def _run_command(self, live: Live, *, rejoin: bool) -> None:
-        """One attempt of a job of the command lane; ``rejoin``: first look for the one that a dead owner left."""
-        try:
-            if rejoin and live.attempt > 0 and await self._rejoin(live):
-                return
-            live.attempt += 1
-            submitted = Event("submitted", time.time(), {"attempt": live.attempt, "site": live.site.name})
-            if not await self.scribe.written(live.id, live.epoch, submitted):
-                self._lost_lease(live)
-                return
-            request = live.request
-            folder = await asyncio.to_thread(
-                self.folders.write,
-                live.task,
-                request.calculation,
-                request.module,
-                request.placement.resources,
-                live.site,
-            )
-            await self._hand_over(live, folder)
-        except WeftError as error:
-            await self.failed(live, error)
-        except OSError as error:
-            await self.failed(
-                live, Unavailable(f"the job folder of {live.id} cannot be made below {self.folders.root}: {error}")
-            )
-        except Exception as error:
-            await self.failed(live, internal(error))
-
-    async def _rejoin(self, live: Live) -> bool:
-        """Go on with the attempt that a dead owner left: its outcome, or itself while it still runs."""
-        folder = self.folders.path(live.task)
-        ended = await asyncio.to_thread(read_outcome, str(folder)) is not None
-        if not ended and live.task not in await live.site.scheduler.find([live.task]):
-            return False
-        if ended:
-            self.report(live)(Report(live.task, "ended"))
-        else:
-            await self._hand_over(live, folder)
-        return True
-
-    async def _hand_over(self, live: Live, folder: Path) -> None:
-        task = Process(live.task, live.id, folder, live.request.placement.resources)
-        await live.site.scheduler.run([task], self.report(live))
+            self.spawn(self._running.run(live, rejoin=rejoin))
 
     def report(self, *lives: Live) -> Callable[[Report], None]:
         """What a scheduler calls with the states of these jobs' tasks."""
@@ -231,32 +216,38 @@ class Engine:
         """An attempt failed: try again where the place is to blame and tries are left, else the job has failed."""
         if live.done:
             return
-        if live.cancelled_by is not None and not isinstance(error, Cancelled):
+        if live.cancelled_by is not None:
             error = Cancelled(f"job {live.id} was cancelled by {live.cancelled_by}", by=live.cancelled_by)
-        retries = min(live.request.placement.retries, 3)
-        if isinstance(error, SiteFailed) and live.attempt <= retries and not self._closing:
-            delay = min(10.0, 0.2 * 2**live.attempt) * random.uniform(0.5, 1.0)
-            data = {"attempt": live.attempt, "error": error.document(), "delay": delay}
-            self.scribe.append(live.id, live.epoch, Event("retried", time.time(), data))
-            await asyncio.sleep(delay)
-            if not live.done:
-                self._dispatch(live)
+        elif self.closing:
+            # Others wait for it, and go on with it when this process is gone: its end is not ours to write.
+            self.settle(live, None, error)
+            return
+        elif isinstance(error, SiteFailed) and live.attempt <= min(live.request.placement.retries, RETRIES):
+            self._again(live, error)
             return
         kind: Kind = "cancelled" if isinstance(error, Cancelled) else "failed"
-        document = error.document()
-        event = Event(
-            kind, time.time(), {"error": document} | ({"by": error.details.get("by")} if kind == "cancelled" else {})
-        )
+        data = {"error": error.document()} | ({"by": error.details.get("by")} if kind == "cancelled" else {})
         try:
-            ended = await self.scribe.end([Ending(live.id, live.epoch, event)])
+            ended = await self.scribe.end([Ending(live.id, live.epoch, Event(kind, time.time(), data))])
         except Exception as unwritten:
-            self._settle(live, None, internal(unwritten))
+            self.settle(live, None, internal(unwritten))
+            return
+        if live.done:
             return
         if live.id not in ended:
-            self._lost_lease(live)
+            self.lost_lease(live)
             return
+        self._forget_folder(live)
         error.details.setdefault("job", live.id)
-        self._settle(live, None, error)
+        self.settle(live, None, error)
+
+    def _again(self, live: Live, error: SiteFailed) -> None:
+        """Try once more after a while, the longer the more often it was tried."""
+        self._forget_folder(live)
+        delay = min(10.0, 0.2 * 2**live.attempt) * random.uniform(0.5, 1.0)
+        data = {"attempt": live.attempt, "error": error.document(), "delay": delay}
+        self.scribe.append(live.id, live.epoch, Event("retried", time.time(), data))
+        live.retry = live.loop.call_later(delay, self._dispatch, live)
 
     async def succeeded(self, ends: Sequence[tuple[Live, Record]]) -> None:
         """Write the records of attempts that succeeded, all together, and only then tell."""
@@ -266,101 +257,52 @@ class Engine:
         except Exception as error:
             # Nothing is told that is not durable: the jobs stay live in the ledger, for whoever comes after us.
             for live, _ in ends:
-                self._settle(live, None, internal(error))
+                self.settle(live, None, internal(error))
             return
         for live, record in ends:
-            if live.id not in answers:
-                self._lost_lease(live)
+            if live.done:
                 continue
+            if live.id not in answers:
+                self.lost_lease(live)
+                continue
+            # The folder was needed until the record is durable: a dead engine's successor would have read it again.
+            self._forget_folder(live)
             private = not live.request.placement.cache or not record.reusable
-            self._settle(live, record if private else answers[live.id] or record, None)
+            self.settle(live, record if private else answers[live.id] or record, None)
 
-    def _lost_lease(self, live: Live) -> None:
+    def lost_lease(self, live: Live) -> None:
         """Another process took this job over: what we did of it does not count, and we wait like anybody else."""
         live.followed = True
         self._watch.wake()
 
-    def _settle(self, live: Live, record: Record | None, error: WeftError | None) -> None:
-        self._live.pop(live.id, None)
-        if self._shared.get(live.key) is live:
-            del self._shared[live.key]
-        live.settle(record, error)
+    def settle(self, live: Live, record: Record | None, error: WeftError | None) -> None:
+        """A live job is over here: whoever waits is told, or claims again where it was cancelled before they came."""
+        if self._live.get(live.id) is live:
+            del self._live[live.id]
+        heirs, live.heirs = live.heirs, []
+        if withdrawn(error) and live.wanted and not self.closing:
+            live.followed, live.cancelled_by = False, None
+            heirs.append(live)
+        else:
+            if self._shared.get(live.key) is live:
+                del self._shared[live.key]
+            live.settle(record, error)
+        again = [heir for heir in heirs if isinstance(error, Cancelled) and heir.wanted and not self.closing]
+        for heir in heirs:
+            if heir not in again:
+                self.settle(heir, record, error)
+        if again:
+            self.spawn(self._claim(again))
 
     def ended_elsewhere(self, live: Live, record: Record | None, error: WeftError | None) -> None:
         """A followed job is over."""
         live.cached = record is not None
-        self._settle(live, record, error)
+        self.settle(live, record, error)
 
-    # Who no longer wants it
-
-    async def withdraw(self, lives: Iterable[Live], by: str) -> None:
-        """One interest less in each; the jobs that nobody wants any more, in any process, are cancelled."""
-        leaving = []
-        for live in lives:
-            live.interest -= 1
-            if live.interest <= 0 and not live.done and live.id:
-                leaving.append(live)
-        if not leaving:
-            return
-        alone = await self.scribe.call(self.ledger.withdraw, self.owner, [live.id for live in leaving], by)
-        await self.cancel([live for live in leaving if live.id in alone], by)
-        for live in leaving:
-            if live.id in alone:
-                continue
-            error = Cancelled(f"nobody here waits for {live.id} any more", by=by, job=live.id)
-            if live.followed:
-                self._settle(live, None, error)
-            else:
-                # Others wait for it in their processes, and its owner is this one: it goes on.
-                live.leave(error)
-
-    async def cancel(self, lives: Sequence[Live], by: str) -> None:
-        """Cancel jobs for everybody. Comes back when it is asked for; each ends with Cancelled in its own time."""
-        mine: dict[str, list[Live]] = {}
-        elsewhere = []
-        for live in lives:
-            if live.done or live.cancelled_by is not None:
-                continue
-            live.cancelled_by = by
-            if live.followed:
-                elsewhere.append(live.id)
-            else:
-                mine.setdefault(live.site.name, []).append(live)
-        if elsewhere:
-            await self.scribe.call(self.ledger.request_cancel, elsewhere, by)
-        for name, owned in mine.items():
-            await self.sites[name].scheduler.cancel([live.task for live in owned])
-            for live in owned:
-                self.spawn(self.failed(live, Cancelled(f"job {live.id} was cancelled by {by}", by=by)))
-
-    async def cancel_anywhere(self, job: str, by: str) -> None:
-        """Cancel a job for everybody, whichever process owns it; one whose owner is dead is taken over for that."""
-        row = await asyncio.to_thread(self.ledger.job, job)
-        if not row.job.live:
-            raise Conflict(f"job {row.job.id} has {row.job.state} already: there is nothing to cancel")
-        live = self._live.get(row.job.id)
-        if live is not None:
-            await self.cancel([live], by)
-            return
-        await self.scribe.call(self.ledger.request_cancel, [row.job.id], by)
-        answer = (await self.scribe.call(self.ledger.follow, self.owner, [row.job.id]))[row.job.id]
-        if isinstance(answer, Claimed) and answer.answer == "mine":
-            await self._cancel_orphan(row.job.id, answer, by)
-
-    async def _cancel_orphan(self, job: str, answer: Claimed, by: str) -> None:
-        """End a job that a dead owner left: what still runs of it, then the job."""
-        task = f"{job}-{answer.attempt}"
-        for site in self.sites.values():
-            if task in await site.scheduler.find([task]):
-                await site.scheduler.cancel([task])
-        error = Cancelled(f"job {job} was cancelled by {by}", by=by)
-        await self.scribe.end(
-            [Ending(job, answer.epoch, Event("cancelled", time.time(), {"error": error.document(), "by": by}))]
-        )
-
-    def forget_folder(self, folder: Path) -> None:
-        """Remove the folder of an attempt whose end is durable, off the loop."""
-        self.spawn(asyncio.to_thread(self.folders.remove, folder))
+    def _forget_folder(self, live: Live) -> None:
+        """Remove the folder of an attempt that is over, off the loop; its streams are kept."""
+        if not isinstance(live.request.module.program, Function):
+            self.spawn(asyncio.to_thread(self.folders.discard, live.task, self.logs / live.id[:3]))
 
     def live(self, job: str) -> Live | None:
         return self._live.get(job)
@@ -376,24 +318,21 @@ class Engine:
 
     async def close(self) -> None:
         """Withdraw from all that is live, let the last writes through, and end every process of ours."""
-        self._closing = True
-        await self.withdraw([live for live in self.lives() for _ in range(live.interest)], "the end of its process")
-        while self._tasks:
-            await asyncio.wait(set(self._tasks), timeout=10)
-            for task in self._tasks:
-                task.cancel()
+        self.closing = True
+        await self.leaving.close()
         await self._watch.close()
-        await self._collector.close()
         for site in self.sites.values():
             await site.scheduler.close()
-        await self.scribe.call(self.ledger.release, self.owner)
-        await self.scribe.close()
+        try:
+            await self.scribe.call(self.ledger.release, self.owner)
+        finally:
+            await self.scribe.close()
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task that the engine waits for at its end, and whose bug is not swallowed."""
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
         return task
 
     def call(self, live: Live) -> Call:

@@ -1,19 +1,22 @@
-"""A live job as its engine holds it: mutable, owned by one loop, gone when it ends."""
+"""A live job as its engine holds it, and those who wait for it: mutable, owned by one loop, gone when it ends."""
 
 from __future__ import annotations
 
 import asyncio
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import Checksum
 from weftwork.core.job import Record
 from weftwork.core.module import Module
 from weftwork.core.placement import Placement
-from weftwork.errors import WeftError
+from weftwork.errors import Cancelled, WeftError
 from weftwork.ports import Site
+
+LAST = ", the last to wait for it"
+"""Ends the name of who cancelled a job by withdrawing. Whoever began to wait at that very moment claims it anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,11 @@ class Request:
 
 @dataclass(slots=True, eq=False)
 class Live:
-    """A job that this process wants the result of: its own, or one that another process owns (``followed``)."""
+    """A job that this process makes, or follows while another one makes it (``followed``).
+
+    ``waiters`` want its result here; ``heirs`` are live jobs of the same calculation that were asked for while this one
+    was being given up: how it ends decides whether they have to claim again. ``leaving``: nobody here wants it.
+    """
 
     request: Request
     site: Site
@@ -37,15 +44,17 @@ class Live:
     id: str = ""
     epoch: int = 0
     attempt: int = 0
-    interest: int = 1
     cached: bool = False
     followed: bool = False
+    leaving: bool = False
     cancelled_by: str | None = None
+    done: bool = False
     record: Record | None = None
     error: WeftError | None = None
-    claimed: asyncio.Event = field(default_factory=asyncio.Event)
-    done: bool = False
-    _callbacks: list[Callable[[Live], None]] = field(default_factory=list)
+    retry: asyncio.TimerHandle | None = None
+    waiters: list[Waiter] = field(default_factory=list)
+    heirs: list[Live] = field(default_factory=list)
+    _claimed: asyncio.Future[None] | None = None
 
     @property
     def key(self) -> Checksum:
@@ -56,44 +65,84 @@ class Live:
         """The name of the present attempt, unique in the world."""
         return f"{self.id}-{self.attempt}"
 
+    @property
+    def shareable(self) -> bool:
+        """Whether somebody else may wait for it."""
+        return not (self.done or self.leaving or self.cancelled_by is not None)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody here still waits for it."""
+        return any(not waiter.withdrawn for waiter in self.waiters)
+
+    def join(self) -> Waiter:
+        """One more who waits."""
+        waiter = Waiter(self)
+        self.waiters.append(waiter)
+        return waiter
+
+    async def claimed(self) -> None:
+        """Come back when the ledger has answered, however it did."""
+        if not self.id and not self.done:
+            if self._claimed is None:
+                self._claimed = self.loop.create_future()
+            await asyncio.shield(self._claimed)
+
+    def was_claimed(self) -> None:
+        if self._claimed is not None and not self._claimed.done():
+            self._claimed.set_result(None)
+
     def settle(self, record: Record | None, error: WeftError | None) -> None:
-        """The end: callbacks are told on the loop, once."""
+        """The end: whoever waits is told, once."""
         if self.done:
             return
         self.record, self.error, self.done = record, error, True
-        self.claimed.set()
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback(self)
+        self.was_claimed()
+        waiters, self.waiters = self.waiters, []
+        for waiter in waiters:
+            waiter.settle(record, error)
 
-    def leave(self, error: WeftError) -> None:
-        """Those who wait here are told that it is over for them; the job itself goes on."""
-        callbacks, self._callbacks = self._callbacks, []
-        left = replace(self, error=error, done=True, _callbacks=[])
-        for callback in callbacks:
-            callback(left)
 
-    def when_done(self, callback: Callable[[Live], None]) -> None:
-        """Call back at the end, at once if that was before."""
+@dataclass(slots=True, eq=False)
+class Waiter:
+    """One caller's interest in a job. It ends with the job, or earlier where it is withdrawn while others wait."""
+
+    live: Live
+    done: bool = False
+    withdrawn: bool = False
+    record: Record | None = None
+    error: WeftError | None = None
+    _callback: Callable[[Waiter], None] | None = None
+
+    def settle(self, record: Record | None, error: WeftError | None) -> None:
+        if self.done:
+            return
+        self.record, self.error, self.done = record, error, True
+        if self._callback is not None:
+            self._callback(self)
+
+    def when_done(self, callback: Callable[[Waiter], None]) -> None:
+        """Call back on the loop at the end, at once if that was before. One callback a waiter."""
         if self.done:
             callback(self)
         else:
-            self._callbacks.append(callback)
+            self._callback = callback
 
     async def wait(self) -> Record:
         """The record; raises what the job ended with."""
-        future: asyncio.Future[Live] = self.loop.create_future()
+        if not self.done:
+            future: asyncio.Future[None] = self.live.loop.create_future()
+            self.when_done(lambda _: None if future.done() else future.set_result(None))
+            await future
+        if self.error is not None:
+            raise self.error
+        assert self.record is not None
+        return self.record
 
-        def wake(ended: Live) -> None:
-            if not future.done():
-                future.set_result(ended)
 
-        self.when_done(wake)
-        ended = await future
-        if ended.error is not None:
-            raise ended.error
-        assert ended.record is not None
-        return ended.record
+def withdrawn(error: WeftError | None) -> bool:
+    """Whether a job was cancelled only because nobody seemed to want it any more."""
+    return isinstance(error, Cancelled) and str(error.details.get("by", "")).endswith(LAST)
 
 
 def internal(error: Exception) -> WeftError:

@@ -7,11 +7,13 @@ was asked for here is told before the call that returned it is durable.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from weftwork.core.job import Event, Record
+from weftwork.errors import WeftError
 from weftwork.ports import Claim, Claimed, Ending, Ledger, StepRow
 
 
@@ -101,8 +103,10 @@ class Scribe:
         if claims:
             asked = [claim for batch, _ in claims for claim in batch]
             self._settle(loop, claims, lambda: _split(ledger.claim(owner, asked), claims))
-        if steps:
-            ledger.set_steps(owner, steps)
+        for run in dict.fromkeys(step.run for step in steps):
+            # A run that another process took over is that one's to tell; its own driver hears of it at its end.
+            with contextlib.suppress(WeftError):
+                ledger.set_steps(owner, [step for step in steps if step.run == run])
 
     @staticmethod
     def _settle(

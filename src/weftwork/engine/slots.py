@@ -6,7 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from weftwork.core.placement import Resources
-from weftwork.errors import Refused
+from weftwork.errors import Refused, WeftError
 from weftwork.ports import Ledger
 
 INTERVAL = 0.02
@@ -24,6 +24,7 @@ class Slots:
         self._waiting: dict[str, tuple[Resources, asyncio.Future[None]]] = {}
         self._freed: list[str] = []
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="weft-slots")
 
     async def acquire(self, holder: str, resources: Resources) -> None:
@@ -57,6 +58,7 @@ class Slots:
 
     async def close(self) -> None:
         """Free what is to be freed, and stop."""
+        self._closed = True
         self._waiting.clear()
         if self._task is not None:
             await asyncio.wait([self._task])
@@ -67,16 +69,26 @@ class Slots:
             self._task = asyncio.get_running_loop().create_task(self._loop())
 
     async def _loop(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
             while self._waiting or self._freed:
                 freed, self._freed = self._freed, []
-                if freed:
-                    await loop.run_in_executor(self._thread, self._ledger.free_slots, self._owner, freed)
+                if freed and not await self._free(freed):
+                    await asyncio.sleep(1.0)
                 if self._waiting and not await self._take():
                     await asyncio.sleep(INTERVAL)
         finally:
             self._task = None
+
+    async def _free(self, holders: list[str]) -> bool:
+        """Free slots; whether the ledger took it. Those that it did not take are tried again."""
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._thread, self._ledger.free_slots, self._owner, holders)
+        except WeftError:
+            # At the end of this process its owner is released, and with it all that it holds.
+            self._freed += [] if self._closed else holders
+            return self._closed
+        return True
 
     async def _take(self) -> bool:
         """Ask for everybody who waits; whether anybody got something."""

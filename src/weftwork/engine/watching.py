@@ -28,7 +28,7 @@ class Watch:
         self._task: asyncio.Task[None] | None = None
         self._seen = -1
         self._looked = 0.0
-        self._renewed = time.monotonic()
+        self._renewed = self._reached = time.monotonic()
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._loop())
@@ -46,18 +46,30 @@ class Watch:
         from weftwork.engine.engine import LEASE
 
         engine = self._engine
+        pause = INTERVAL
         while True:
-            await asyncio.sleep(INTERVAL)
-            now = time.monotonic()
-            if now - self._renewed > LEASE / 3:
-                self._renewed = now
-                await engine.scribe.call(engine.ledger.renew, engine.owner, LEASE)
-            lives = engine.lives()
-            if not lives:
-                continue
-            version = await asyncio.to_thread(engine.ledger.version)
-            if version == self._seen and now - self._looked < PATIENCE:
-                continue
+            await asyncio.sleep(pause)
+            try:
+                if time.monotonic() - self._renewed > LEASE / 3:
+                    await engine.scribe.call(engine.ledger.renew, engine.owner, LEASE)
+                    self._renewed = time.monotonic()
+                if lives := engine.lives():
+                    await self._turn(lives)
+            except WeftError as error:
+                # A full disk or a locked file passes; what does not pass ends those who wait for other processes.
+                pause = min(2 * pause, 5.0)
+                if time.monotonic() - self._reached > LEASE:
+                    for live in engine.lives():
+                        if live.followed:
+                            engine.settle(live, None, error)
+            else:
+                pause, self._reached = INTERVAL, time.monotonic()
+
+    async def _turn(self, lives: list[Live]) -> None:
+        """Look, if anybody wrote since the last look."""
+        now = time.monotonic()
+        version = await asyncio.to_thread(self._engine.ledger.version)
+        if version != self._seen or now - self._looked > PATIENCE:
             self._seen, self._looked = version, now
             await self._look(lives)
 
@@ -68,12 +80,13 @@ class Watch:
             requests = await asyncio.to_thread(engine.ledger.cancels, engine.owner)
             for job, by in requests.items():
                 if job in owned:
-                    await engine.cancel([owned[job]], by)
+                    await engine.leaving.cancel([owned[job]], by)
         followed = {live.id: live for live in lives if live.followed}
         if followed:
             answers = await engine.scribe.call(engine.ledger.follow, engine.owner, list(followed))
             for job, answer in answers.items():
-                await self._moved(followed[job], answer)
+                if engine.live(job) is followed[job]:
+                    await self._moved(followed[job], answer)
 
     async def _moved(self, live: Live, answer: Claimed | JobRow) -> None:
         engine = self._engine

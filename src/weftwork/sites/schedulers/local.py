@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +29,16 @@ class Slots(Protocol):
     def close(self) -> Awaitable[None]: ...
 
 
+@dataclass(slots=True, eq=False)
+class _Attempt:
+    """A command on its way. ``queued``: it waits for its slots; ``stopped`` and ``left``: why its task was cancelled."""
+
+    task: asyncio.Task[None] | None = None
+    queued: bool = False
+    stopped: bool = False
+    left: bool = False
+
+
 class Local:
     """The scheduler of this machine. See :class:`weftwork.ports.Scheduler` for what it guarantees."""
 
@@ -38,7 +49,7 @@ class Local:
         self._slots = slots
         self._supervised = Supervised(str(home))
         self._workers = Workers(home / "workers", store, slots)
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, _Attempt] = {}
 
     def capacity(self) -> Resources:
         return self._slots.capacity
@@ -50,23 +61,30 @@ class Local:
             if calls:
                 group.create_task(self._workers.run(calls, report))
             for process in processes:
-                group.create_task(self._run(process, report))
+                # Known from here on: who cancels it may come before its task has begun.
+                attempt = self._running[process.name] = _Attempt()
+                group.create_task(self._run(process, attempt, report))
 
-    async def _run(self, process: Process, report: Callable[[Report], None]) -> None:
+    async def _run(self, process: Process, attempt: _Attempt, report: Callable[[Report], None]) -> None:
         """One job folder, from waiting for its slots to its end."""
-        task = asyncio.current_task()
-        assert task is not None
-        self._running[process.name] = task
+        attempt.task = asyncio.current_task()
         try:
+            if attempt.stopped or attempt.left:
+                raise asyncio.CancelledError
+            attempt.queued = True
             await self._slots.acquire(process.name, process.resources)
+            attempt.queued = False
             await self._supervised.run(str(process.folder), lambda _: report(_started(process)))
         except Lost as error:
             report(Report(process.name, "lost", detail=str(error)))
         except (Unavailable, Refused, NotFound) as error:
             report(Report(process.name, "unavailable", detail=str(error)))
         except asyncio.CancelledError:
-            await self._supervised.cancel(str(process.folder), "its engine")
-            raise
+            if attempt.stopped:
+                report(Report(process.name, "lost", detail="it was cancelled before it began"))
+            elif not attempt.left:
+                await self._supervised.cancel(str(process.folder), "its engine")
+                raise
         else:
             report(Report(process.name, "ended"))
         finally:
@@ -86,8 +104,22 @@ class Local:
         await self._workers.cancel(names)
         for name in names:
             folder = self._jobs / name
-            if name in self._running or folder.exists():
+            attempt = self._running.get(name)
+            if attempt is not None and (attempt.queued or attempt.task is None):
+                attempt.stopped = True
+                if attempt.task is not None:
+                    attempt.task.cancel()
+            elif attempt is not None or folder.exists():
                 await self._supervised.cancel(str(folder), "user")
+
+    async def leave(self, names: Sequence[str]) -> None:
+        """Commands go on under the supervisor. Calls need this process: they end with its workers."""
+        for name in names:
+            attempt = self._running.get(name)
+            if attempt is not None:
+                attempt.left = True
+                if attempt.task is not None:
+                    attempt.task.cancel()
 
     async def close(self) -> None:
         await self._workers.close()
