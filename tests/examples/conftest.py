@@ -58,6 +58,7 @@ class Ran:
     def __init__(self, bench: Bench, document: dict[str, Any]) -> None:
         self.id: str = document["run"]
         self.state: str = document["state"]
+        self.why: str = document["why"]
         self.steps: dict[str, Any] = document["steps"]
         self.outputs = {name: each.get("value", each.get("checksum")) for name, each in document["outputs"].items()}
         self._bench = bench

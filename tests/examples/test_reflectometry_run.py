@@ -76,6 +76,7 @@ def test_where_no_fit_is_good_enough_the_diagnosis_runs_and_the_plot_does_not(be
     refused = bench.run(DOCUMENT, "-i", "good=0.5", fails=True)
     assert refused.state == "failed"
     assert refused.steps["fit"]["state"] == "failed"
+    assert refused.why.count("no candidate was accepted") == 1, "a failure is told once, not for each output"
     assert "fit.chi2 = 1.02" in refused.steps["fit"]["why"]
     assert refused.steps["plot"]["state"] == "cancelled"
     assert refused.steps["diagnose"]["state"] == "succeeded"

@@ -39,18 +39,15 @@ def gathered(step: str, results: Sequence[StepResult], module: Module) -> StepRe
 def outcome(workflow: Workflow, results: Mapping[str, StepResult], values: Values, by: str | None) -> Outcome:
     """The end of a run; ``by`` says who cancelled it, if somebody did."""
     outputs: dict[str, Binding] = {}
-    lost: list[str] = []
+    lost: dict[str, list[str]] = {}
     for name, expression in workflow.outputs.items():
         binding = values.resolve(expression)
         if binding is not None:
             outputs[name] = binding
             continue
-        sources = [each.step for each in parts(expression) if isinstance(each, OutputOf)]
-        lost.extend(
-            f"output {name}: {step} {'failed' if results[step].state == 'failed' else 'was cancelled'}: {results[step].why}"
-            for step in sources
-            if results[step].state in ("failed", "cancelled")
-        )
+        for step in {each.step: None for each in parts(expression) if isinstance(each, OutputOf)}:
+            if results[step].state in ("failed", "cancelled"):
+                lost.setdefault(step, []).append(name)
     if by is not None and any(each.state == "cancelled" for each in results.values()):
         return Outcome("cancelled", f"cancelled by {by}", results, outputs)
     asked = _asked_for(workflow, results)
@@ -58,8 +55,16 @@ def outcome(workflow: Workflow, results: Mapping[str, StepResult], values: Value
         f"{name} failed: {each.why}" for name, each in results.items() if each.state == "failed" and name not in asked
     ]
     if failed or lost:
-        return Outcome("failed", "; ".join(failed or lost), results, outputs)
+        told = failed or [_loss(names, step, results[step]) for step, names in lost.items()]
+        return Outcome("failed", "; ".join(told), results, outputs)
     return Outcome("succeeded", "", results, outputs)
+
+
+def _loss(names: Sequence[str], step: str, result: StepResult) -> str:
+    """Which outputs of the workflow a step did not give, and why."""
+    what = "output" if len(names) == 1 else "outputs"
+    how = "failed" if result.state == "failed" else "was cancelled"
+    return f"{what} {', '.join(names)}: {step} {how}: {result.why}"
 
 
 def _asked_for(workflow: Workflow, results: Mapping[str, StepResult]) -> set[str]:
