@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import click
 from weftwork import config
 from weftwork.core.placement import Placement, Resources
 from weftwork.errors import ExitCode, Invalid, NoOutput, Signalled, WeftError
+from weftwork.modules.programs import is_line
 from weftwork.modules.wrapping import Wrapped, wrap
 
 if TYPE_CHECKING:
@@ -25,7 +27,12 @@ if TYPE_CHECKING:
 )
 @click.option("-i", "--input", "inputs", multiple=True, metavar="FILE", help="A file or folder that the command reads.")
 @click.option(
-    "-o", "--output", "outputs", multiple=True, metavar="FILE", help="A file that the command writes; a folder ends in /."
+    "-o",
+    "--output",
+    "outputs",
+    multiple=True,
+    metavar="FILE",
+    help="A file that the command writes; a folder ends in /.",
 )
 @click.option("--env", "variables", multiple=True, metavar="VAR[=VALUE]", help="A variable that the command sees.")
 @click.option("--name", metavar="NAME", help="The name of the job; by default that of the program.")
@@ -36,9 +43,10 @@ if TYPE_CHECKING:
 @click.option("--memory", metavar="SIZE", help="The memory limit, such as 2GB or 512MiB.")
 @click.option("--disk", metavar="SIZE", help="The limit of what it writes, such as 10GB.")
 @click.argument("command", nargs=-1, required=True, metavar="-- COMMAND...")
-@click.pass_obj
+@click.pass_context
 def do(
-    home: str | None,
+    context: click.Context,
+    /,
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
     variables: tuple[str, ...],
@@ -51,9 +59,10 @@ def do(
     """Run any command, or replay it where it ran before: its outputs, its streams, its exit code.
 
     It runs in a fresh folder that holds its inputs under the names they have here. It is not run again while its
-    words, its inputs, and the programs that it names have the same content. A single COMMAND word is a line for sh.
+    words, its inputs, and the programs that it names have the same content. A COMMAND of one word with spaces is a line for sh.
     A command that fails is never remembered.
     """
+    home: str | None = context.obj
     folder = Path.cwd()
     resources = _resources(limits)
     tracer = _tracer() if trace else None
@@ -84,9 +93,7 @@ def do(
             tracer.tell(folder, wrapped.declared, config.home_folder(home))
 
 
-def _run(
-    home: config.Home, folder: Path, command: Sequence[str], wrapped: Wrapped, placement: Placement
-) -> int:
+def _run(home: config.Home, folder: Path, command: Sequence[str], wrapped: Wrapped, placement: Placement) -> int:
     """Run it with an engine of this process, or wait for whoever runs it already."""
     from weftwork.cli.waiting import job_ended
     from weftwork.embedded import Embedded
@@ -121,23 +128,24 @@ def _give(home: config.Home, wrapped: Wrapped, record: Record) -> None:
 
 def _copy(home: config.Home, checksum: Any, out: Any) -> None:
     with home.store.open(checksum) as stream:
-        while chunk := stream.read(1 << 20):
-            out.write(chunk)
+        shutil.copyfileobj(stream, out, 1 << 20)
     out.flush()
 
 
 def _replay_failure(home: config.Home, job: str) -> None:
-    """What the last attempt wrote to its streams."""
-    from weftwork.engine import logs
-
-    attempt = home.ledger.job(job).job.attempt
-    for path, _ in logs.files(home.folder, home.ledger, job):
-        for stream, suffix in ((sys.stdout, ".stdout"), (sys.stderr, ".stderr")):
-            if path.name == f"{job}-{attempt}{suffix}":
-                with open(path, "rb") as source:
-                    while chunk := source.read(1 << 20):
-                        stream.buffer.write(chunk)
-                stream.buffer.flush()
+    """What the last attempt wrote to its streams: kept among the logs, or still in the folder where it ran."""
+    task = f"{job}-{home.ledger.job(job).job.attempt}"
+    for stream, name in ((sys.stdout, "stdout"), (sys.stderr, "stderr")):
+        kept = home.folder / "logs" / job[:3] / f"{task}.{name}"
+        for path in (kept, home.folder / "jobs" / task / name, kept):
+            try:
+                source = open(path, "rb")  # noqa: SIM115
+            except OSError:
+                continue
+            with source:
+                shutil.copyfileobj(source, stream.buffer)
+            stream.buffer.flush()
+            break
 
 
 def _passed_through(error: WeftError, folder: Path, command: Sequence[str], wrapped: Wrapped) -> int:
@@ -159,7 +167,7 @@ def _passed_through(error: WeftError, folder: Path, command: Sequence[str], wrap
 def _named_files(folder: Path, command: Sequence[str]) -> set[str]:
     """Files here that words of the command name."""
     words = list(command)
-    if len(words) == 1:
+    if is_line(words):
         words = words[0].replace("<", " ").replace("|", " ").replace(";", " ").split()
     texts = {text for word in words for text in (word, word.partition("=")[2]) if text}
     paths = (os.path.normpath(folder / text) for text in texts)

@@ -127,12 +127,18 @@ def svg(workflow: Workflow, found: Sequence[Box]) -> str:
     """The drawing as SVG, from top to bottom."""
     width, height = _place(found)
     by_name = {box.name: box for box in found}
-    out = [
+    head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
-        f'height="{height:.0f}" font-family="system-ui, sans-serif" font-size="12">',
-        f"<title>{escape(workflow.name)}</title>",
+        f'height="{height:.0f}" font-family="system-ui, sans-serif" font-size="12">'
+    )
+    marker = (
         '<defs><marker id="end" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        '<path d="M0 0 8 4 0 8z" fill="#5b6b7b"/></marker></defs>',
+        '<path d="M0 0 8 4 0 8z" fill="#5b6b7b"/></marker></defs>'
+    )
+    out = [
+        head,
+        f"<title>{escape(workflow.name)}</title>",
+        marker,
         f'<rect width="{width:.0f}" height="{height:.0f}" fill="#ffffff"/>',
     ]
     for box in found:
@@ -144,7 +150,9 @@ def svg(workflow: Workflow, found: Sequence[Box]) -> str:
 
 def _place(found: Sequence[Box]) -> tuple[float, float]:
     """Positions: each layer in the order of what its boxes need (their mean place), centred. The size of the whole."""
-    layers: list[list[Box]] = [[box for box in found if box.layer == layer] for layer in sorted({box.layer for box in found})]
+    layers: list[list[Box]] = [
+        [box for box in found if box.layer == layer] for layer in sorted({box.layer for box in found})
+    ]
     by_name = {box.name: box for box in found}
     for box in found:
         longest = max(len(each) for each in (box.title, *box.notes))
@@ -152,7 +160,9 @@ def _place(found: Sequence[Box]) -> tuple[float, float]:
         box.height = 30.0 + 16 * len(box.notes)
     top, widest = float(_MARGIN), max((_row_width(row) for row in layers), default=0.0)
     for row in layers:
-        means = {box.name: _mean([by_name[each].x for each in (*box.reads, *box.waits) if each in by_name]) for box in row}
+        means = {
+            box.name: _mean([by_name[each].x for each in (*box.reads, *box.waits) if each in by_name]) for box in row
+        }
         row.sort(key=lambda box: means[box.name])
         x = _MARGIN + (widest - _row_width(row)) / 2
         for box in row:
@@ -191,7 +201,9 @@ def _drawn(box: Box) -> str:
         f'fill="{_FILL[box.kind]}" stroke="#34495e"/>'
     )
     parts = [shape.format(x=left + shift, y=box.y + shift) for shift in ((6, 3, 0) if box.kind == "map" else (0,))]
-    parts.append(f'<text x="{box.x:.1f}" y="{box.y + 19:.1f}" text-anchor="middle" font-weight="600">{_cut(box.title)}</text>')
+    parts.append(
+        f'<text x="{box.x:.1f}" y="{box.y + 19:.1f}" text-anchor="middle" font-weight="600">{_cut(box.title)}</text>'
+    )
     parts += [
         f'<text x="{box.x:.1f}" y="{box.y + 19 + 16 * (row + 1):.1f}" text-anchor="middle" fill="#5b6b7b">{_cut(note)}</text>'
         for row, note in enumerate(box.notes)

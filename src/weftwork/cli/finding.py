@@ -49,5 +49,7 @@ def step_of(home: Home, text: str) -> tuple[RunRow, str]:
 
         some = ", ".join([each for each in known if "[" not in each][:12]) or "none"
         what = "" if colon else f"no job's id begins with {text!r}, and "
-        raise NotFound(f"{what}the run {run.id} of {run.name} has no step {step!r}{nearest(step, known)}; its steps are {some}")
+        raise NotFound(
+            f"{what}the run {run.id} of {run.name} has no step {step!r}{nearest(step, known)}; its steps are {some}"
+        )
     return run, step

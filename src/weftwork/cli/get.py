@@ -50,7 +50,9 @@ def get(home: str | None, what: str, output: str | None, target: Path | None) ->
             return
         output = chosen[0]
     if output not in found:
-        raise NotFound(f"{what} has no output {output!r}{nearest(output, found)}; its outputs are {', '.join(found) or 'none'}")
+        raise NotFound(
+            f"{what} has no output {output!r}{nearest(output, found)}; its outputs are {', '.join(found) or 'none'}"
+        )
     _give(opened, found[output], output, target)
 
 

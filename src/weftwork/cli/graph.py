@@ -13,7 +13,9 @@ from weftwork.errors import Invalid
 
 @click.command(short_help="Draw a workflow.")
 @click.argument("reference", metavar="WORKFLOW")
-@click.option("--svg", "target", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write an SVG picture.")
+@click.option(
+    "--svg", "target", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write an SVG picture."
+)
 @click.pass_obj
 def graph(home: str | None, reference: str, target: Path | None) -> None:
     """Draw a workflow in layers: what may run side by side stands in one. Nothing runs.

@@ -39,7 +39,9 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(f"weftwork.cli.{module}"), name)
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from weftwork.core.module import nearest
 

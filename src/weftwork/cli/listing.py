@@ -21,7 +21,9 @@ _STATES = ["queued", "running", "succeeded", "failed", "cancelled"]
 @click.option("-n", "limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def jobs(home: str | None, everything: bool, states: tuple[str, ...], run: str | None, limit: int, as_json: bool) -> None:
+def jobs(
+    home: str | None, everything: bool, states: tuple[str, ...], run: str | None, limit: int, as_json: bool
+) -> None:
     """List jobs, newest first: live ones and those that ended, and what answered from the cache."""
     opened = open_home(home)
     name = None if run is None else opened.ledger.run(run).id

@@ -26,7 +26,9 @@ class LiveDisplay:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._console = Console(stderr=True)
-        self._live = Live(console=self._console, auto_refresh=False, transient=False, redirect_stdout=False, redirect_stderr=False)
+        self._live = Live(
+            console=self._console, auto_refresh=False, transient=False, redirect_stdout=False, redirect_stderr=False
+        )
         self._live.start()
 
     def show(self) -> None:
@@ -47,7 +49,9 @@ class LiveDisplay:
             chosen = {line.name for line in keep}
             shown = [line for line in lines if line.name in chosen]
         for line in shown:
-            grid.add_row(Text(line.name), Text(line.state, style=_STYLES.get(line.state, "")), Text(line.marks()), _detail(line))
+            grid.add_row(
+                Text(line.name), Text(line.state, style=_STYLES.get(line.state, "")), Text(line.marks()), _detail(line)
+            )
         if len(shown) < len(lines):
             grid.add_row(Text(f"… {len(lines) - len(shown):,} more steps", style="dim"))
         return grid

@@ -50,7 +50,11 @@ class _Reader:
         """``<attempt>.stdout``: the same for a job folder's stream and for the file in which it is kept."""
         if path.name in ("stdout", "stderr"):
             return f"{path.parent.name}.{path.name}"
-        return path.name if path.name.startswith(self._job) else f"{self._job}-{self._home.ledger.job(self._job).job.attempt}.stderr"
+        return (
+            path.name
+            if path.name.startswith(self._job)
+            else f"{self._job}-{self._home.ledger.job(self._job).job.attempt}.stderr"
+        )
 
     def _copy(self, path: Path, offset: int, name: str) -> None:
         told = self._told.get(name, 0)

@@ -45,7 +45,9 @@ def document(home: Home, binding: Binding) -> dict[str, Any]:
         return {"value": binding.value}
     if isinstance(binding, tuple):
         items = [document(home, each) for each in binding]
-        return {"value": [each["value"] for each in items]} if all("value" in each for each in items) else {"items": items}
+        return (
+            {"value": [each["value"] for each in items]} if all("value" in each for each in items) else {"items": items}
+        )
     out = binding.document()
     if binding.size <= _IN_JSON and (binding.type.inline or binding.type.name == "text"):
         out["value"] = codecs.decode_bytes(binding.type, home.store.get(binding.checksum))
@@ -70,7 +72,9 @@ def save(home: Home, binding: Binding, target: Path) -> None:
         return
     if is_many(binding) and binding.type.name != "directory":
         items = codecs.items(binding.type, home.store.get(binding.checksum))
-        _save_folder(home, {name: Ref(ref.type, ref.checksum, home.store.size(ref.checksum)) for name, ref in items}, target)
+        _save_folder(
+            home, {name: Ref(ref.type, ref.checksum, home.store.size(ref.checksum)) for name, ref in items}, target
+        )
         return
     if target.is_dir() and binding.type.name != "directory":
         raise Invalid(f"{target} is a folder; give the name of a file in it, as in {target / 'result'}")
@@ -102,4 +106,3 @@ def of_document(found: Any) -> Binding:
     if "list" in found:
         return tuple(of_document(each) for each in found["list"])
     return Literal(found["value"])
-

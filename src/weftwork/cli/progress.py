@@ -125,7 +125,7 @@ class Plain:
                 self._write(event.step, event.state, self._marks(event, line), event.detail)
             elif event.state not in ("running", "succeeded"):
                 self._write(event.step, event.state, "", event.detail)
-            elif time.monotonic() - line.told > _EVERY:
+            elif line.done < line.total and time.monotonic() - line.told > _EVERY:
                 line.told = time.monotonic()
                 self._write(line.name, "running", line.marks(), "")
 

@@ -101,9 +101,12 @@ class Finish:
         for name, binding in found.items():
             saved = self._targets.get(name)
             text = f"saved in {saved}" if saved else outputs.line(self._session.home, binding)
-            out(f"{name} = {text}")
+            text = text.rstrip("\n")
+            out(f"{name} =\n{text}" if "\n" in text else f"{name} = {text}")
 
-    def _document(self, found: Mapping[str, Binding], outcome: Outcome | None, error: BaseException | None) -> dict[str, Any]:
+    def _document(
+        self, found: Mapping[str, Binding], outcome: Outcome | None, error: BaseException | None
+    ) -> dict[str, Any]:
         home = self._session.home
         document: dict[str, Any] = {
             ("run" if outcome is not None else "job"): self._handle.id,
@@ -150,7 +153,7 @@ class Finish:
         job = error.details.get("job")
         first: WeftError = error
         if outcome is not None:
-            told(str(error).partition("\n")[0])
+            told(f"{self._handle.name} ({self._handle.id}) {outcome.state}")
             for name, result in outcome.steps.items():
                 if result.state == "failed":
                     first = self._failure(name, result.why) or first
@@ -166,7 +169,9 @@ class Finish:
         took = duration(time.time() - self._board.started)
         parts = [f"{count:,} {state}" for state, count in sorted(counts.items())]
         from_cache = f" ({cached:,} from the cache)" if cached else ""
-        sys.stderr.write(f"{self._handle.name} ({self._handle.id}) {outcome.state}: {', '.join(parts)}{from_cache} in {took}\n")
+        sys.stderr.write(
+            f"{self._handle.name} ({self._handle.id}) {outcome.state}: {', '.join(parts)}{from_cache} in {took}\n"
+        )
         for name, result in outcome.steps.items():
             if result.state in ("skipped", "cancelled"):
                 sys.stderr.write(f"  {name} {result.state}: {result.why.partition(chr(10))[0]}\n")
@@ -186,6 +191,10 @@ class Finish:
 
     def _log_told(self, job: str, already: str) -> None:
         """The last lines of a log, unless the error has them, and the commands that tell more."""
+        with contextlib.suppress(WeftError):
+            failure = self._session.home.ledger.job(job).job.failure()
+            trace = "" if failure is None else str(failure.details.get("traceback") or "")
+            sys.stderr.write("".join(f"    {line}\n" for line in trace.rstrip().splitlines()))
         lines = [line for line in self._session.logs(job).rstrip().splitlines() if line.strip()][-_TAIL:]
         if lines and not all(line.strip() in already for line in lines):
             sys.stderr.write("    the last lines of its log:\n" + "".join(f"      {line}\n" for line in lines))

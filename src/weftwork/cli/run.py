@@ -20,13 +20,23 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Run a workflow or module.")
 @click.argument("reference", required=False, metavar="WORKFLOW|MODULE")
-@click.option("-i", "--input", "pairs", multiple=True, metavar="NAME=VALUE", help="An input; repeat it for the items of a list.")
-@click.option("--inputs", "file", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="A YAML or JSON file of inputs.")
+@click.option(
+    "-i", "--input", "pairs", multiple=True, metavar="NAME=VALUE", help="An input; repeat it for the items of a list."
+)
+@click.option(
+    "--inputs",
+    "file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="A YAML or JSON file of inputs.",
+)
 @click.option("-o", "--output", "targets", multiple=True, metavar="NAME=PATH", help="Save an output to a path.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document: outputs, steps, run, state.")
 @click.option("--at", "site", metavar="SITE", help="Where to run; `local` is this machine.")
 @click.option("--no-cache", is_flag=True, help="Run although results are known.")
-@click.option("--resume", "earlier", metavar="RUN", help="Go on with an earlier run, or start it again with its inputs.")
+@click.option(
+    "--resume", "earlier", metavar="RUN", help="Go on with an earlier run, or start it again with its inputs."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @click.pass_obj
 def run(
@@ -53,6 +63,7 @@ def run(
     from weftwork.embedded import Embedded
 
     wanted = _targets(targets)
+    handle: Job | Run
     with Embedded(home) as session:
         if earlier is not None:
             board, handle = _resumed(session, earlier, (*pairs, *([file] if file else [])))
@@ -115,4 +126,6 @@ def _check_targets(prepared: Prepared, wanted: Mapping[str, Path]) -> None:
         known = [each.name for each in prepared.module.outputs]
     for name in wanted:
         if name not in known:
-            raise Invalid(f"-o {name}: there is no output {name!r}{nearest(name, known)}; the outputs are {', '.join(known)}")
+            raise Invalid(
+                f"-o {name}: there is no output {name!r}{nearest(name, known)}; the outputs are {', '.join(known)}"
+            )

@@ -119,7 +119,8 @@ def _job_document(home: Home, row: JobRow) -> dict[str, Any]:
         "outputs": {} if record is None else {name: outputs.document(home, ref) for name, ref in record.outputs},
         "observed": {} if record is None else dict(record.observed),
         "events": [
-            {"kind": event.kind, "time": event.time, "data": dict(event.data)} for _, event in home.ledger.events(row.job.id)
+            {"kind": event.kind, "time": event.time, "data": dict(event.data)}
+            for _, event in home.ledger.events(row.job.id)
         ],
     }
 
@@ -129,7 +130,8 @@ def _run_document(home: Home, row: RunRow) -> dict[str, Any]:
     return run_document(row) | {
         "document": dict(row.document),
         "steps": [
-            {"step": each.step, "state": each.state, "job": each.job, **each.detail} for each in home.ledger.steps(row.id)
+            {"step": each.step, "state": each.state, "job": each.job, **each.detail}
+            for each in home.ledger.steps(row.id)
         ],
         "outputs": {name: outputs.document(home, outputs.of_document(each)) for name, each in found.items()},
     }

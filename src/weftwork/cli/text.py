@@ -43,12 +43,8 @@ def size(count: int) -> str:
     """``12 bytes``, ``3.4 MB``."""
     if count < 1000:
         return f"{count} bytes"
-    number = float(count)
-    for unit in ("kB", "MB", "GB", "TB"):
-        number /= 1000
-        if number < 1000:
-            break
-    return f"{number:.1f} {unit}"
+    power = min((len(str(count)) - 1) // 3, 4)
+    return f"{count / 1000**power:.1f} {('', 'kB', 'MB', 'GB', 'TB')[power]}"
 
 
 def ref_line(ref: Ref) -> str:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from weftwork.errors import Refused
 
-_CALL = re.compile(r'^\d+\s+(\w+)\((.*)\)\s*=\s*(-?\d+)(?:\s+(\w+))?')
+_CALL = re.compile(
+    r"^(?P<process>\d+)\s+(?P<name>\w+)\((?P<arguments>.*)\)\s*=\s*(?P<result>-?\d+)(?:\s+(?P<error>\w+))?"
+)
 _TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_FOLDER = re.compile(r'^\d+\s+chdir\("((?:[^"\\]|\\.)*)"\)\s*=\s*0')
 _READS = frozenset({"open", "openat", "openat2", "execve"})
 
 
@@ -24,7 +25,9 @@ class Tracer:
     def __init__(self) -> None:
         strace = shutil.which("strace")
         if strace is None:
-            raise Refused("--trace needs the program strace: install it (Debian: apt install strace), or leave --trace away")
+            raise Refused(
+                "--trace needs the program strace: install it (Debian: apt install strace), or leave --trace away"
+            )
         descriptor, self._path = tempfile.mkstemp(prefix="weft-trace-")
         os.close(descriptor)
         self.words = (strace, "-f", "-qq", "-s", "4096", "-e", "trace=%file", "-o", self._path, "--")
@@ -53,15 +56,11 @@ def undeclared(text: str, folder: Path, declared: frozenset[str], home: Path) ->
     read: dict[str, None] = {}
     missed: dict[str, None] = {}
     for path, found in _opened(text):
-        parts = path.split("/work/", 1)
-        if path.startswith(f"{home}/jobs/") and len(parts) == 2:
-            place, seen = os.path.normpath(folder / parts[1]), missed
-            if found:
-                continue
-        else:
-            place, seen = os.path.normpath(path), read
-            if not found:
-                continue
+        inside = _in_job(path, home)
+        if found != (inside is None):
+            continue
+        place, seen = (path, read) if inside is None else (os.path.join(folder, inside), missed)
+        place = os.path.normpath(place)
         if place.startswith(f"{folder}/") and os.path.isfile(place) and not _is_declared(place, declared):
             seen[os.path.relpath(place, folder)] = None
     return list(read), [each for each in missed if each not in read]
@@ -71,28 +70,40 @@ def _is_declared(place: str, declared: frozenset[str]) -> bool:
     return place in declared or any(str(parent) in declared for parent in Path(place).parents)
 
 
+def _in_job(path: str, home: Path) -> str | None:
+    """The path below the work folder of the job; ``None`` for one elsewhere."""
+    if path.startswith(_WORK):
+        return path.removeprefix(_WORK)
+    head, work, rest = path.partition("/work/")
+    return rest if work and head.startswith(f"{home}/jobs/") else None
+
+
 def _opened(text: str) -> Iterator[tuple[str, bool]]:
     """Absolute paths that were opened for reading or run, and whether that worked."""
-    folder = ""
+    folders: dict[str, str] = {}
     for line in text.splitlines():
-        moved = _FOLDER.match(line)
-        if moved:
-            folder = os.path.join(folder, _unquoted(moved[1]))
-            continue
         call = _CALL.match(line)
-        if call is None or call[1] not in _READS:
+        path = call and _TEXT.search(call["arguments"])
+        if call is None or path is None:
             continue
-        path = _TEXT.search(call[2])
-        if path is None or "O_WRONLY" in call[2] or "O_DIRECTORY" in call[2]:
-            continue
-        worked = not call[3].startswith("-")
-        if worked or call[4] == "ENOENT":
-            yield os.path.join(folder or _WORK, _unquoted(path[1])), worked
+        folder = folders.get(call["process"], _WORK)
+        place = os.path.join(folder, _unquoted(path[1]))
+        worked = not call["result"].startswith("-")
+        if call["name"] == "chdir" and worked:
+            folders[call["process"]] = place
+        elif call["name"] in _READS and not any(flag in call["arguments"] for flag in ("O_WRONLY", "O_DIRECTORY")):
+            if worked or call["error"] == "ENOENT":
+                yield place, worked
 
 
-_WORK = "/work/"
+_WORK = "//work/"
 """Stands for the job's work folder, in which a traced command begins."""
 
 
 def _unquoted(text: str) -> str:
-    return text.encode("latin-1", "backslashreplace").decode("unicode_escape").encode("latin-1", "replace").decode("utf-8", "replace")
+    return (
+        text.encode("latin-1", "backslashreplace")
+        .decode("unicode_escape")
+        .encode("latin-1", "replace")
+        .decode("utf-8", "replace")
+    )

@@ -42,7 +42,13 @@ def why(home: str | None, what: str) -> None:
 @click.command(short_help="Say what the key of a calculation is made of.")
 @click.argument("module", metavar="MODULE")
 @click.option("-i", "--input", "pairs", multiple=True, metavar="NAME=VALUE", help="An input, as for `weft run`.")
-@click.option("--inputs", "file", metavar="FILE", type=click.Path(exists=True, dir_okay=False), help="A YAML or JSON file of inputs.")
+@click.option(
+    "--inputs",
+    "file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="A YAML or JSON file of inputs.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def explain(home: str | None, module: str, pairs: tuple[str, ...], file: str | None, as_json: bool) -> None:

@@ -18,9 +18,31 @@ from pathlib import Path
 from weftwork.errors import Refused
 
 _INTERPRETER = re.compile(r"(python|pypy|perl|ruby|node|Rscript|julia|lua|php|tclsh|octave|(ba|da|k|z|a)?sh)[\d.]*\Z")
+_SHELL = re.compile(r"[\s;&|<>()$`\"'\\*?\[#~!{}]")
 _NO_SCRIPT = re.compile(r"-(m|c|e|E|-eval|-execute)\Z")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
-_KEYWORDS = frozenset("if then elif else fi for do done while until case esac in function time ! { }".split())
+_KEYWORDS = frozenset(
+    (
+        "if",
+        "then",
+        "elif",
+        "else",
+        "fi",
+        "for",
+        "do",
+        "done",
+        "while",
+        "until",
+        "case",
+        "esac",
+        "in",
+        "function",
+        "time",
+        "!",
+        "{",
+        "}",
+    )
+)
 
 
 @dataclass(slots=True)
@@ -46,7 +68,7 @@ class Programs:
 
 def named_programs(folder: Path, words: Sequence[str]) -> Programs:
     """The programs of a command in a folder. Raises Refused for a first word that is no program here."""
-    if len(words) == 1:
+    if is_line(words):
         found = Programs(_first_name(words[0]))
         for command in _commands(words[0]):
             _add(found, folder, command, required=False)
@@ -54,6 +76,11 @@ def named_programs(folder: Path, words: Sequence[str]) -> Programs:
     found = Programs(os.path.basename(words[0]))
     _add(found, folder, words, required=True)
     return found
+
+
+def is_line(words: Sequence[str]) -> bool:
+    """Whether a command is a line for the shell: one word alone, with a space or a character that a shell reads."""
+    return len(words) == 1 and _SHELL.search(words[0]) is not None
 
 
 def _add(found: Programs, folder: Path, words: Sequence[str], *, required: bool) -> None:
@@ -81,7 +108,9 @@ def _add(found: Programs, folder: Path, words: Sequence[str], *, required: bool)
 
 def _runnable(path: Path, word: str) -> None:
     if not os.access(path, os.X_OK):
-        raise Refused(f"{word} is not executable: `chmod +x {word}`, or name the program that runs it, as in `python {word}`")
+        raise Refused(
+            f"{word} is not executable: `chmod +x {word}`, or name the program that runs it, as in `python {word}`"
+        )
 
 
 def _script(found: Programs, folder: Path, words: Sequence[str]) -> None:

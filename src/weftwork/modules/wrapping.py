@@ -20,7 +20,7 @@ from weftwork.core.module import Carried, Command, Input, Module, Output
 from weftwork.core.placement import Resources
 from weftwork.core.values import Directory, File, Ref, Type
 from weftwork.errors import Invalid, NotFound
-from weftwork.modules.programs import Programs, named_programs
+from weftwork.modules.programs import Programs, is_line, named_programs
 
 _EMPTY = b"[]"
 """The canonical bytes of a directory without files."""
@@ -48,10 +48,10 @@ def wrap(
     *,
     name: str | None = None,
     variables: Mapping[str, str] | None = None,
-    resources: Resources = Resources(),
+    resources: Resources | None = None,
     before: Sequence[str] = (),
 ) -> Wrapped:
-    """The module of a command that is run in ``folder``. A single word is a line for the shell.
+    """The module of a command that is run in ``folder``. A single word with a space or a character that a shell reads is a line for the shell.
 
     An output that ends in ``/`` is a directory. ``before`` are words put before the command, such as a tracer's.
 
@@ -67,7 +67,7 @@ def wrap(
         files.output(each)
     programs = named_programs(folder, words)
     shipped = files.programs(programs)
-    line = ("sh", "-c", files.line(words[0])) if len(words) == 1 else files.words(words, programs)
+    line = ("sh", "-c", files.line(words[0])) if is_line(words) else files.words(words, programs)
     tools = [*programs.tools, *before[:1]]
     module = Module(
         name=name or _module_name(programs.name),
@@ -79,7 +79,7 @@ def wrap(
         ),
         program=Command((*(_escaped(each) for each in before), *line), files=tuple(shipped)),
         environment=Environment(tools=tuple(sorted(set(tools))), variables=tuple(sorted((variables or {}).items()))),
-        resources=resources,
+        resources=resources or Resources(),
     )
     buffers = (*(data for _, data in programs.read(folder)), _EMPTY)
     return Wrapped(module, Carried(buffers), files.values(), files.targets, frozenset(files.known()))
@@ -95,9 +95,8 @@ class _Files:
     targets: dict[str, Path] = field(default_factory=dict)
     _given: dict[str, Any] = field(default_factory=dict)
     _names: set[str] = field(default_factory=lambda: {"stdout", "stderr"})
-    _replaced: dict[str, str] = field(default_factory=dict)
     _directories: set[str] = field(default_factory=set)
-    _used: set[str] = field(default_factory=set)
+    _used: dict[str, str] = field(default_factory=dict)
 
     def input(self, text: str) -> None:
         path = self._absolute(text)
@@ -105,8 +104,7 @@ class _Files:
             return
         if not path.exists():
             raise NotFound(f"the input {text} is not there (looked for {path})")
-        self._used.add(str(path))
-        name = self._name(path)
+        name = self._used[str(path)] = self._name(path)
         kind = "directory" if path.is_dir() else "file"
         relative = self._relative(path)
         if relative == ".":
@@ -114,7 +112,6 @@ class _Files:
         place = f"inputs/{name}/{path.name}" if relative is None else _below_work(relative)
         self.inputs.append(Input(name, Type(kind), filename=place))
         self._given[name] = Directory(path) if kind == "directory" else File(path)
-        self._replace(text, path, relative, name)
         if kind == "directory":
             self._directories.add(str(path))
 
@@ -125,14 +122,12 @@ class _Files:
                 f"{text} is named twice among inputs and outputs: a command reads its inputs and writes other files; "
                 "have it write a new file"
             )
-        self._used.add(str(path))
-        name = self._name(path)
+        name = self._used[str(path)] = self._name(path)
         relative = self._relative(path)
         kind = "directory" if text.endswith("/") else "file"
         place = f"outside/{name}/{path.name}" if relative is None else relative
         self.outputs.append(Output(name, Type(kind), path=place))
         self.targets[name] = path
-        self._replace(text, path, relative, name)
         self._make_parent(place)
 
     def _make_parent(self, place: str) -> None:
@@ -147,7 +142,9 @@ class _Files:
     def programs(self, programs: Programs) -> list[tuple[str, bool, Checksum]]:
         """The local programs that are not inputs already, as files of the command."""
         out = []
-        for (relative, data), executable in zip(programs.read(self.folder), programs.executable(self.folder), strict=True):
+        for (relative, data), executable in zip(
+            programs.read(self.folder), programs.executable(self.folder), strict=True
+        ):
             path = self.folder / relative
             if self._covered(path):
                 continue
@@ -164,39 +161,42 @@ class _Files:
 
     def words(self, words: Sequence[str], programs: Programs) -> tuple[str, ...]:
         """The words of the command, with those replaced that name a file outside of the folder, or by its full path."""
-        missing = {text for text in self._replaced if text != _plain(text, self.folder)} - _texts(words)
-        for text in sorted(missing):
-            if self._relative(self._absolute(text)) is None:
-                raise Invalid(
-                    f"{text} lies outside of the current folder, and no word of the command is exactly that: write it the "
-                    "same way in both places, or run the command from a folder above it"
-                )
-        out = [programs.first or self._word(words[0])]
-        return (*out, *(self._word(each) for each in words[1:]))
+        named = {str(self._absolute(text)) for word in words for text in (word, word.partition("=")[2])}
+        for path in sorted(self._outside() - named):
+            raise Invalid(
+                f"{path} lies outside of the current folder, and no word of the command names it: write the path as a word "
+                "of its own or behind an equals sign, or run the command from a folder above it"
+            )
+        return (programs.first or self._word(words[0]), *(self._word(each) for each in words[1:]))
 
     def line(self, line: str) -> str:
-        for text in self._replaced:
-            if self._relative(self._absolute(text)) is None:
-                raise Invalid(
-                    f"{text} lies outside of the current folder, and the command is a line for the shell: give the command "
-                    "as words, or run it from a folder above"
-                )
+        """A line for the shell, in which nothing can be replaced."""
+        for path in sorted(self._outside()):
+            raise Invalid(
+                f"{path} lies outside of the current folder, and the command is a line for the shell: give the command "
+                "as words, or run it from a folder above"
+            )
         return _escaped(line)
 
-    def _word(self, word: str) -> str:
-        if word in self._replaced:
-            return self._replaced[word]
-        head, equals, tail = word.partition("=")
-        if equals and tail in self._replaced:
-            return f"{_escaped(head)}={self._replaced[tail]}"
-        return _escaped(word)
+    def _outside(self) -> set[str]:
+        return {path for path in self._used if self._relative(Path(path)) is None}
 
-    def _replace(self, text: str, path: Path, relative: str | None, name: str) -> None:
-        for each in {text, text.rstrip("/"), str(path)}:
-            if relative is None:
-                self._replaced[each] = f"{{{name}}}"
-            elif os.path.isabs(each):
-                self._replaced[each] = _escaped(relative)
+    def _word(self, word: str) -> str:
+        head, equals, tail = word.partition("=")
+        if equals and self._path_word(tail) is not None:
+            return f"{_escaped(head)}={self._path_word(tail)}"
+        return self._path_word(word) or _escaped(word)
+
+    def _path_word(self, text: str) -> str | None:
+        """What stands for the path of a declared file; ``None`` where the text may stay as it is."""
+        path = self._absolute(text)
+        name = self._used.get(str(path))
+        if not text or name is None:
+            return None
+        relative = self._relative(path)
+        if relative is None:
+            return f"{{{name}}}"
+        return _escaped(relative) if os.path.isabs(text) else None
 
     def _absolute(self, text: str) -> Path:
         return Path(os.path.normpath(self.folder / os.path.expanduser(text)))
@@ -223,17 +223,6 @@ class _Files:
     def known(self) -> set[str]:
         """The absolute paths that were declared."""
         return set(self._used)
-
-
-def _texts(words: Sequence[str]) -> set[str]:
-    """The words, and what stands in them after an equals sign."""
-    return {*words, *(each.partition("=")[2] for each in words)}
-
-
-def _plain(text: str, folder: Path) -> str:
-    """The relative form of a path; what is outside has none of its own."""
-    path = Path(os.path.normpath(folder / text))
-    return str(path.relative_to(folder)) if path.is_relative_to(folder) else ""
 
 
 def _below_work(relative: str) -> str:
