@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SETTINGS = {
     "WEFT_HOME": "the folder of all state; the command line's --home wins over it",
     "WEFT_CPUS": "how many CPUs of this machine jobs may use at once; by default all that the process may",
+    "WEFT_DEBUG": "1: the command line shows the traceback of a fault of Weftwork, beside keeping it",
 }
 """The environment variables that Weftwork reads, each with what it does."""
 

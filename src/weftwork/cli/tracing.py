@@ -91,9 +91,12 @@ def _opened(text: str) -> Iterator[tuple[str, bool]]:
         worked = not call["result"].startswith("-")
         if call["name"] == "chdir" and worked:
             folders[call["process"]] = place
-        elif call["name"] in _READS and not any(flag in call["arguments"] for flag in ("O_WRONLY", "O_DIRECTORY")):
-            if worked or call["error"] == "ENOENT":
-                yield place, worked
+        elif _reads(call) and (worked or call["error"] == "ENOENT"):
+            yield place, worked
+
+
+def _reads(call: re.Match[str]) -> bool:
+    return call["name"] in _READS and "O_WRONLY" not in call["arguments"] and "O_DIRECTORY" not in call["arguments"]
 
 
 _WORK = "//work/"
