@@ -70,6 +70,12 @@ def test_script_run_as_such_is_the_same_calculation(bench: Bench, first: Ran) ->
     assert {each["cached"] for each in latest} == {True}
 
 
+def test_document_describes_the_same_calculations(bench: Bench, first: Ran) -> None:
+    document = bench.run("neutron-star/neutron_star.yaml")
+    assert document.executed() == set()
+    assert document.outputs == first.outputs
+
+
 def test_other_stars_and_points_run_only_what_is_new(bench: Bench, first: Ran) -> None:
     more = bench.run(WORKFLOW, "-i", "names=SLy", "-i", "names=WFF1", "-i", "points=60")
     assert more.executed() == {
