@@ -93,6 +93,7 @@ class Embedded:
         self, thing: Any, inputs: Mapping[str, Any], placement: Placement | None = None, watch: Watch | None = None
     ) -> Job | Run:
         """Start a module or workflow; its job or run. Raises Invalid before anything runs when an input is wrong."""
+        self.check()
         prepared = thing if isinstance(thing, Prepared) else self.prepare(thing)
         if prepared.module is not None:
             return self._submit_module(prepared, prepared.module, inputs, placement)
@@ -233,6 +234,7 @@ class Embedded:
     def resume(self, run: str, watch: Watch | None = None) -> Run:
         """Go on with a run that was interrupted, or start one that has ended again, with its inputs: what had finished
         comes from the cache. Raises Conflict while another process drives it."""
+        self.check()
         row = self.home.ledger.run(run)
         if row.ended is None:
             row = self.home.ledger.take_run(self.engine.owner, row.id)
@@ -253,6 +255,7 @@ class Embedded:
 
         What the module is, and what the constants are, is settled now; the columns are read as results are taken.
         """
+        self.check()
         prepared = self.prepare(thing)
         module = prepared.module
         if module is None:
@@ -273,6 +276,7 @@ class Embedded:
 
     def explain(self, thing: Any, inputs: Mapping[str, Any], placement: Placement | None = None) -> Explanation:
         """The key of a module with these inputs, and what it is made of. Nothing runs."""
+        self.check()
         prepared = thing if isinstance(thing, Prepared) else self.prepare(thing)
         if prepared.module is None:
             raise Invalid(f"{prepared.name} is a workflow: explain takes a module, or ask `weft why` about a step")

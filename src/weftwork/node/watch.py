@@ -168,9 +168,9 @@ def disk_limit(used: int, limit: int) -> DiskLimit:
 
 
 def size(count: float) -> str:
-    """A number of bytes for people, in binary units."""
-    for unit in ("bytes", "KiB", "MiB", "GiB"):
-        if count < 1024:
+    """A number of bytes for people, in the units in which limits are mostly given: a limit reads as it was written."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
             return f"{count:.0f} bytes" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
+        count /= 1000
+    return f"{count:.1f} TB"
