@@ -53,10 +53,10 @@ class Line:
         self.tasks[event.state] += 1
         self.cached += event.cached
         self.many = self.many or event.step != self.name
-        if self.many:
-            self.state = "running"
-        else:
+        if not self.many:
             self._ended(event)
+        elif self.until is None:  # a race goes on being over while its losers end
+            self.state = "running"
 
     def _ended(self, event: StepEvent) -> None:
         self.state, self.detail = event.state, event.detail
