@@ -83,7 +83,7 @@ def test_a_known_file_is_not_read_again_and_a_changed_one_is(
 
 
 def test_on_a_network_a_file_settles_later(tmp_path: Path, settled: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filesums.filesystem, "is_network", lambda _: True)
+    monkeypatch.setattr(filesums.disk, "is_network", lambda _: True)
     sums = FileSums(tmp_path / "sums.sqlite")
     sums.checksum(written(tmp_path / "x", b"one"))
     assert remembered(tmp_path / "sums.sqlite") == 0

@@ -20,8 +20,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Self
 
+from weftwork import disk
 from weftwork.core.checksum import Checksum
-from weftwork.stores import filesystem, intake
+from weftwork.stores import intake
 from weftwork.stores.files import Files, corrupt, verified_reader
 from weftwork.stores.packed import LIMIT, Packed
 
@@ -32,7 +33,7 @@ class DirectoryStore:
     """A :class:`~weftwork.ports.Store` in a folder, which is made where it is missing.
 
     ``network`` says whether the folder is on a network file system; by default it is found out. Raises
-    :class:`~weftwork.errors.StagingFailed` where the folder cannot be used or its disk is full,
+    :class:`~weftwork.errors.Unavailable` where the folder cannot be used or its disk is full,
     :class:`~weftwork.errors.Corrupt` where its SQLite file is damaged.
 
     Putting a large buffer that is there compares it with what is there (``put``, ``put_many``), replaces it by the
@@ -42,9 +43,8 @@ class DirectoryStore:
 
     def __init__(self, root: Path, *, network: bool | None = None) -> None:
         self.root = Path(root).absolute()
-        with filesystem.translated(self.root):
+        with disk.translated(self.root):
             self.root.mkdir(parents=True, exist_ok=True)
-            network = filesystem.is_network(self.root) if network is None else network
             self._files = Files(self.root)
             self._cache = self.root / "cache"
             self._packed = Packed(self.root / "buffers.sqlite", network=network)
@@ -56,7 +56,7 @@ class DirectoryStore:
         names = [Checksum.of(data) for data in buffers]
         small = {name.digest: bytes(data) for name, data in zip(names, buffers, strict=True) if len(data) <= LIMIT}
         large = {name: data for name, data in zip(names, buffers, strict=True) if len(data) > LIMIT}
-        with filesystem.translated(self.root):
+        with disk.translated(self.root):
             if large:
                 self._files.put(large)
             # Last: the small ones are what names the large ones.
@@ -77,16 +77,16 @@ class DirectoryStore:
 
     def _put_large(self, head: bytes, rest: Iterator[bytes], expected: Checksum | None) -> tuple[Checksum, int]:
         with contextlib.ExitStack() as stack:
-            with filesystem.translated(self.root):
+            with disk.translated(self.root):
                 file = stack.enter_context(self._files.incoming())
                 file.write(head)
             # What the sender raises is the sender's: only our own writes are told as ours.
             for chunk in rest:
-                with filesystem.translated(self.root):
+                with disk.translated(self.root):
                     file.write(chunk)
             checksum = file.hasher.checksum()
             intake.expect(expected, checksum, "what arrived")
-            with filesystem.translated(self.root):
+            with disk.translated(self.root):
                 self._files.keep([(file, checksum)])
                 self._files.sync([checksum])
             return checksum, file.hasher.size
@@ -97,11 +97,11 @@ class DirectoryStore:
                 if source.size <= LIMIT:
                     checksum, size = self._put_small_file(source, expected)
                 else:
-                    with filesystem.translated(self.root):
+                    with disk.translated(self.root):
                         checksum = self._put_large_file(source, expected, move)
                     size = source.size
                 if move:
-                    with filesystem.translated(self.root), contextlib.suppress(FileNotFoundError):
+                    with disk.translated(self.root), contextlib.suppress(FileNotFoundError):
                         os.unlink(path)
                 return checksum, size
         raise intake.unsteady(path)
@@ -135,7 +135,7 @@ class DirectoryStore:
         checksum = source.hash()
         intake.expect(expected, checksum, str(source.path))
         os.fchmod(source.descriptor, 0o444)
-        filesystem.sync_file(source.descriptor)
+        disk.sync_file(source.descriptor)
         source.check()
         if not os.path.samestat(os.lstat(source.path), source.before):
             raise intake.Changed
@@ -150,7 +150,7 @@ class DirectoryStore:
 
     def get(self, checksum: Checksum) -> bytes:
         checksum = Checksum(checksum)
-        with filesystem.translated(self.root):
+        with disk.translated(self.root):
             data = self._packed.get([checksum.digest]).get(checksum.digest)
             if data is None:
                 data = self._files.read(checksum)
@@ -158,7 +158,7 @@ class DirectoryStore:
 
     def get_many(self, checksums: Sequence[Checksum]) -> dict[Checksum, bytes]:
         names = {Checksum(each).digest: Checksum(each) for each in checksums}
-        with filesystem.translated(self.root):
+        with disk.translated(self.root):
             found = self._packed.get(list(names))
             out = {names[digest]: self._verified(names[digest], data) for digest, data in found.items()}
             for digest, name in names.items():
@@ -174,7 +174,7 @@ class DirectoryStore:
 
     def open(self, checksum: Checksum) -> BinaryIO:
         checksum = Checksum(checksum)
-        with filesystem.translated(self.root):
+        with disk.translated(self.root):
             data = self._packed.get([checksum.digest]).get(checksum.digest)
             if data is None:
                 return self._files.open(checksum)
@@ -182,7 +182,7 @@ class DirectoryStore:
 
     def path(self, checksum: Checksum) -> Path | None:
         checksum = Checksum(checksum)
-        with filesystem.translated(self.root):
+        with disk.translated(self.root):
             if self._files.has(checksum):
                 return self._files.place(checksum)
             data = self._packed.get([checksum.digest]).get(checksum.digest)
@@ -203,26 +203,26 @@ class DirectoryStore:
 
     def size(self, checksum: Checksum) -> int:
         checksum = Checksum(checksum)
-        with filesystem.translated(self.root):
+        with disk.translated(self.root):
             found = self._packed.sizes([checksum.digest])
             return found[checksum.digest] if found else self._files.size(checksum)
 
     def missing(self, checksums: Iterable[Checksum]) -> set[Checksum]:
         names = {Checksum(each).digest: Checksum(each) for each in checksums}
-        with filesystem.translated(self.root):
+        with disk.translated(self.root):
             found = self._packed.sizes(list(names))
             return {name for digest, name in names.items() if digest not in found and not self._files.has(name)}
 
     def remove(self, checksums: Iterable[Checksum]) -> None:
         names = [Checksum(each) for each in checksums]
-        with filesystem.translated(self.root):
+        with disk.translated(self.root):
             self._packed.remove([name.digest for name in names])
             for name in names:
                 self._files.remove(name)
                 (self._cache / name[:2] / name).unlink(missing_ok=True)
 
     def checksums(self) -> Iterator[tuple[Checksum, int]]:
-        with filesystem.translated(self.root):
+        with disk.translated(self.root):
             for digest, size in self._packed.names():
                 yield Checksum.of_digest(digest), size
             yield from self._files.names()

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from weftwork import disk
 from weftwork.core.checksum import Checksum, Hasher
 from weftwork.errors import Corrupt, NotFound
 from weftwork.stores import filesystem
@@ -92,7 +93,7 @@ class Files:
         made = list(made)
         for file, _ in made:
             os.fchmod(file.descriptor, 0o444)
-            filesystem.sync_file(file.descriptor)
+            disk.sync_file(file.descriptor)
         for file, checksum in made:
             self.adopt(file.path, checksum)
 
@@ -103,13 +104,13 @@ class Files:
             path.replace(place)
         except FileNotFoundError:
             place.parent.mkdir(exist_ok=True)
-            filesystem.sync_directory(self._folder)
+            disk.sync_directory(self._folder)
             path.replace(place)
 
     def sync(self, checksums: Iterable[Checksum]) -> None:
         """Make names durable: also those found there, which another process may have renamed a moment ago."""
         for folder in {self.place(each).parent for each in checksums}:
-            filesystem.sync_directory(folder)
+            disk.sync_directory(folder)
 
     def _same(self, checksum: Checksum, data: bytes) -> bool:
         """Whether the file is there with just these bytes. Comparing is cheaper than hashing, and surer than the size."""

@@ -10,16 +10,17 @@ import contextlib
 import hashlib
 import json
 import os
+import sqlite3
 import stat
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from weftwork import disk
 from weftwork.core.checksum import Checksum, shorten
 from weftwork.errors import Corrupt, Invalid, NotFound, StagingFailed, WeftError
-from weftwork.stores import filesystem
-from weftwork.stores.database import Database
+from weftwork.sqlite import Database, Layout
 
 SETTLED = 2.0
 """Seconds since a file's last change before its checksum is remembered: the coarsest clock of a local file system (FAT)."""
@@ -106,7 +107,15 @@ class FileSums:
 
 
 def _database(path: Path) -> Database:
-    return Database(path, _SCHEMA, 1, network=filesystem.is_network(path.parent), synchronous="NORMAL")
+    # A checksum that a crash loses is worked out again.
+    return Database(path, _LAYOUT, synchronous="NORMAL")
+
+
+def _make(connection: sqlite3.Connection, _: int) -> None:
+    connection.execute(_SCHEMA)
+
+
+_LAYOUT = Layout(0x77656673, 1, _make)
 
 
 def _signed(number: int) -> int:
@@ -172,7 +181,7 @@ class _Settled:
         if age <= SETTLED or age > SETTLED_NETWORK:
             return age > SETTLED
         if found[0] not in self._network:
-            self._network[found[0]] = filesystem.is_network(path)
+            self._network[found[0]] = disk.is_network(path)
         return not self._network[found[0]]
 
 

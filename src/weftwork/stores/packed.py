@@ -13,15 +13,15 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from weftwork.stores.database import Database
+from weftwork.sqlite import Database, Layout
 
 LIMIT = 64 * 1024
 """Bytes up to which a buffer is small."""
 
-_SCHEMA = """
-CREATE TABLE buffer (prefix INTEGER NOT NULL, digest BLOB NOT NULL, data BLOB NOT NULL);
-CREATE INDEX buffer_prefix ON buffer (prefix)
-"""
+_SCHEMA = (
+    "CREATE TABLE buffer (prefix INTEGER NOT NULL, digest BLOB NOT NULL, data BLOB NOT NULL)",
+    "CREATE INDEX buffer_prefix ON buffer (prefix)",
+)
 _BATCH = 512
 """Buffers a statement: at most 32 MiB of small buffers in memory twice."""
 
@@ -34,6 +34,14 @@ _PAGE = (
     f"SELECT {_ALL.format('digest')}, group_concat(size), max(id) FROM "
     "(SELECT rowid AS id, digest, length(data) AS size FROM buffer WHERE rowid > ? ORDER BY rowid LIMIT 4096)"
 )
+
+
+def _make(connection: sqlite3.Connection, _: int) -> None:
+    for statement in _SCHEMA:
+        connection.execute(statement)
+
+
+_LAYOUT = Layout(0x77656662, 1, _make)
 
 
 class _Batch:
@@ -49,8 +57,8 @@ class _Batch:
 class Packed:
     """The packed buffers of a store. A name is a raw digest here, and nothing is hashed: that is the store's business."""
 
-    def __init__(self, path: Path, *, network: bool) -> None:
-        self._database = Database(path, _SCHEMA, 1, network=network)
+    def __init__(self, path: Path, *, network: bool | None = None) -> None:
+        self._database = Database(path, _LAYOUT, network=network)
         self._waiting: list[_Batch] = []
         self._turn = threading.Lock()
 
