@@ -12,6 +12,7 @@ import pytest
 from conftest import Weft  # type: ignore[import-not-found]
 
 from weftwork.cli.group import COMMANDS, weft
+from weftwork.cli.quick import plain_do
 from weftwork.config import SETTINGS
 from weftwork.errors import WeftError
 
@@ -81,10 +82,36 @@ def test_a_hit_of_do_starts_no_engine(weft: Weft) -> None:
     code = (
         "import sys; from weftwork.cli import main; main(['do', '--', 'echo', 'x']); "
         "print([each for each in sys.modules if each in ('asyncio', 'weftwork.engine.engine') or each.split('.')[0] in "
-        "('rich', 'pydantic', 'ruamel', 'numpy', 'httpx2')])"
+        "('click', 'rich', 'pydantic', 'ruamel', 'numpy', 'httpx2')])"
     )
     weft("do", "--", "echo", "x")
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=weft.folder, env=weft.environment
     )
     assert done.stdout.splitlines() == ["x", "[]"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--", "echo"],
+        ["-i", "a", "--input", "b c", "-o", "d/", "--", "x", "-i", "y"],
+        ["--name", "n", "--env", "A=1", "--env", "B", "-i", "--", "--", "x"],
+    ],
+)
+def test_the_quick_reading_of_do_is_that_of_click(words: list[str]) -> None:
+    plain = plain_do(words)
+    assert plain is not None
+    parameters = command("do").make_context("do", list(words)).params
+    expected = {name: parameters[name] for name in ("inputs", "outputs", "variables", "name")}
+    assert list(parameters["command"]) == plain[0]
+    assert {name: tuple(value) if isinstance(value, list) else value for name, value in plain[1].items()} == {
+        name: value for name, value in expected.items() if value
+    }
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["--"], ["x"], ["-i", "a"], ["-ia", "--", "x"], ["--trace", "--", "x"], ["--help"]]
+)
+def test_what_is_not_plain_is_left_to_click(words: list[str]) -> None:
+    assert plain_do(words) is None

@@ -16,6 +16,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"weft {__version__}")
         return 0
     from weftwork.cli.ending import guarded
+
+    if words[:1] == ["do"]:
+        from weftwork.cli.quick import plain_do
+
+        plain = plain_do(words[1:])
+        if plain is not None:
+            from weftwork.cli.doing import do_command
+
+            return guarded(lambda: do_command(None, plain[0], **plain[1]))
     from weftwork.cli.group import weft
 
     return guarded(lambda: weft.main(words, prog_name="weft", standalone_mode=False))

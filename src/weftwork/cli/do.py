@@ -1,24 +1,12 @@
-"""``weft do``: any command, cached by the content of its inputs and of the programs it names."""
+"""The words of ``weft do``; what it does is in :mod:`weftwork.cli.doing`."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from weftwork import config
-from weftwork.core.placement import Placement, Resources
-from weftwork.errors import ExitCode, Invalid, NoOutput, Signalled, WeftError
-from weftwork.modules.programs import is_line
-from weftwork.modules.wrapping import Wrapped, wrap
-
-if TYPE_CHECKING:
-    from weftwork.core.job import Record
+from weftwork.cli.doing import do_command
 
 
 @click.command(
@@ -54,6 +42,7 @@ def do(
     trace: bool,
     no_cache: bool,
     command: tuple[str, ...],
+    time_limit: str | None,
     **limits: Any,
 ) -> int:
     """Run any command, or replay it where it ran before: its outputs, its streams, its exit code.
@@ -62,145 +51,14 @@ def do(
     words, its inputs, and the programs that it names have the same content. A COMMAND of one word with spaces is a line for sh.
     A command that fails is never remembered.
     """
-    home: str | None = context.obj
-    folder = Path.cwd()
-    resources = _resources(limits)
-    tracer = _tracer() if trace else None
-    wrapped = wrap(
-        folder,
+    return do_command(
+        context.obj,
         command,
-        inputs,
-        outputs,
+        inputs=inputs,
+        outputs=outputs,
+        variables=variables,
         name=name,
-        variables=_variables(variables),
-        resources=resources,
-        before=() if tracer is None else tracer.words,
+        trace=trace,
+        no_cache=no_cache,
+        limits={"time": time_limit, **limits},
     )
-    opened = config.open_home(home)
-    try:
-        if not (no_cache or trace):
-            from weftwork.lookup import recorded
-
-            record = recorded(opened, wrapped.module, wrapped.values)
-            if record is not None:
-                _give(opened, wrapped, record)
-                return 0
-        placement = Placement(resources=resources, cache=not (no_cache or trace))
-        return _run(opened, folder, command, wrapped, placement)
-    finally:
-        opened.close()
-        if tracer is not None:
-            tracer.tell(folder, wrapped.declared, config.home_folder(home))
-
-
-def _run(home: config.Home, folder: Path, command: Sequence[str], wrapped: Wrapped, placement: Placement) -> int:
-    """Run it with an engine of this process, or wait for whoever runs it already."""
-    from weftwork.cli.waiting import job_ended
-    from weftwork.embedded import Embedded
-
-    with Embedded(home) as session:
-        job = session.submit(wrapped, wrapped.values, placement)
-        job_ended(job)
-        error = job.exception()
-        if error is None:
-            _give(home, wrapped, job.record())  # type: ignore[union-attr]
-            return 0
-        if not isinstance(error, (ExitCode, Signalled)):
-            if isinstance(error, NoOutput):
-                raise NoOutput(f"{error}{_directory_hint(error)}", **error.details)
-            raise error
-        _replay_failure(home, str(error.details["job"]))
-        return _passed_through(error, folder, command, wrapped)
-
-
-def _give(home: config.Home, wrapped: Wrapped, record: Record) -> None:
-    """Outputs to where the command would have written them, then its streams, byte for byte."""
-    found = dict(record.outputs)
-    executable = record.observed.get("executable") or ()
-    for name, target in wrapped.outputs.items():
-        home.binder.export(found[name], target)
-        if name in executable:
-            target.chmod(target.stat().st_mode | 0o111 & ~_umask())
-    for stream, name in ((sys.stdout, "stdout"), (sys.stderr, "stderr")):
-        if found[name].size:
-            _copy(home, found[name].checksum, stream.buffer)
-
-
-def _copy(home: config.Home, checksum: Any, out: Any) -> None:
-    with home.store.open(checksum) as stream:
-        shutil.copyfileobj(stream, out, 1 << 20)
-    out.flush()
-
-
-def _replay_failure(home: config.Home, job: str) -> None:
-    """What the last attempt wrote to its streams: kept among the logs, or still in the folder where it ran."""
-    task = f"{job}-{home.ledger.job(job).job.attempt}"
-    for stream, name in ((sys.stdout, "stdout"), (sys.stderr, "stderr")):
-        kept = home.folder / "logs" / job[:3] / f"{task}.{name}"
-        for path in (kept, home.folder / "jobs" / task / name, kept):
-            try:
-                source = open(path, "rb")  # noqa: SIM115
-            except OSError:
-                continue
-            with source:
-                shutil.copyfileobj(source, stream.buffer)
-            stream.buffer.flush()
-            break
-
-
-def _passed_through(error: WeftError, folder: Path, command: Sequence[str], wrapped: Wrapped) -> int:
-    """The exit code of a failed command, as a shell would tell it; and a hint where a file seems to be missing."""
-    from weftwork.cli.ending import told
-
-    undeclared = sorted(_named_files(folder, command) - wrapped.declared)
-    if undeclared:
-        names = ", ".join(os.path.relpath(each, folder) for each in undeclared)
-        told(
-            f"the command ran in a fresh folder that holds its declared inputs only; is an -i missing for {names}? "
-            "(`weft do --trace` lists what a command reads)"
-        )
-    if isinstance(error, Signalled):
-        return 128 + int(error.details.get("signal") or 0)
-    return int(error.details.get("exit_code") or 1)
-
-
-def _named_files(folder: Path, command: Sequence[str]) -> set[str]:
-    """Files here that words of the command name."""
-    words = list(command)
-    if is_line(words):
-        words = words[0].replace("<", " ").replace("|", " ").replace(";", " ").split()
-    texts = {text for word in words for text in (word, word.partition("=")[2]) if text}
-    paths = (os.path.normpath(folder / text) for text in texts)
-    return {path for path in paths if os.path.isfile(path) and path.startswith(f"{folder}/")}
-
-
-def _directory_hint(error: NoOutput) -> str:
-    name = str(error.details.get("pattern") or error.details.get("output") or "")
-    return f"; a folder is declared with a slash: -o {name}/" if "should be a file" in str(error) else ""
-
-
-def _resources(limits: dict[str, Any]) -> Resources:
-    said = {"time": limits.pop("time_limit"), **limits}
-    return Resources.of({name: value for name, value in said.items() if value is not None})
-
-
-def _variables(given: Sequence[str]) -> dict[str, str]:
-    out = {}
-    for each in given:
-        name, equals, value = each.partition("=")
-        if not equals and name not in os.environ:
-            raise Invalid(f"--env {name}: there is no such variable here; give its value as in --env {name}=VALUE")
-        out[name] = value if equals else os.environ[name]
-    return out
-
-
-def _tracer() -> Any:
-    from weftwork.cli.tracing import Tracer
-
-    return Tracer()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

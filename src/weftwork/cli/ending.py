@@ -8,11 +8,12 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, NoReturn
-
-import click
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from weftwork.errors import WeftError
+
+if TYPE_CHECKING:
+    import click
 
 INTERRUPTED = 130
 TERMINATED = 143
@@ -31,12 +32,7 @@ def guarded(command: Callable[[], Any]) -> int:
     try:
         code = command()
         sys.stdout.flush()
-    except click.exceptions.Exit as ended:
-        return ended.exit_code
-    except click.ClickException as error:
-        _show(error)
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort) as error:
+    except KeyboardInterrupt as error:
         told("interrupted")
         return TERMINATED if isinstance(error, Terminated) else INTERRUPTED
     except WeftError as error:
@@ -46,7 +42,7 @@ def guarded(command: Callable[[], Any]) -> int:
         _let_go_of_stdout()
         return CLOSED_PIPE
     except Exception as error:
-        return _bug(error)
+        return _of_click(error) if "click" in sys.modules else _bug(error)
     return code if isinstance(code, int) else 0
 
 
@@ -60,7 +56,23 @@ def told(message: str) -> None:
         print(f"weft: {message}", file=sys.stderr, flush=True)
 
 
+def _of_click(error: Exception) -> int:
+    import click
+
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, click.Abort):
+        told("interrupted")
+        return INTERRUPTED
+    if isinstance(error, click.ClickException):
+        _show(error)
+        return error.exit_code
+    return _bug(error)
+
+
 def _show(error: click.ClickException) -> None:
+    import click
+
     if isinstance(error, click.UsageError) and error.ctx is not None:
         told(f"{error.format_message()}\n{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help'.")
     else:
