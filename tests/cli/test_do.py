@@ -107,6 +107,16 @@ def test_binary_streams_are_replayed_byte_for_byte(weft: Weft) -> None:
         assert weft("do", "-i", "in.bin", "--", "cat", "in.bin").stdout == data
 
 
+@pytest.mark.slow
+def test_streams_are_shown_while_the_command_runs_and_each_byte_once(weft: Weft) -> None:
+    process = weft.start("do", "--", "echo first; sleep 2; echo second; exit 3")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"first\n"
+    assert process.poll() is None
+    assert process.stdout.read() == b"second\n"
+    assert process.wait() == 3
+
+
 def test_a_file_outside_of_the_folder_is_found_by_its_word(weft: Weft) -> None:
     (weft.folder.parent / "outside.txt").write_text("far")
     assert weft.out("do", "-i", "../outside.txt", "--", "cat", "../outside.txt") == "far"

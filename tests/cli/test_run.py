@@ -168,6 +168,17 @@ def test_a_map_is_counted_in_its_lines(weft: Weft) -> None:
     assert len(done.stderr.splitlines()) < 12
 
 
+@pytest.mark.slow
+def test_ten_thousand_items_are_one_line(weft: Weft) -> None:
+    weft.write("square.py", "import weftwork as weft\n\n@weft.module\ndef square(n: int) -> int:\n    return n * n\n")
+    weft.write("squares.yaml", WORKFLOW.replace("square.module.yaml", "square.py:square"))
+    weft.write("inputs.json", json.dumps({"numbers": list(range(10_000))}))
+    done = weft("run", "squares.yaml", "--inputs", "inputs.json", "--json")
+    assert sum(json.loads(done.stdout)["outputs"]["squares"]["value"]) == sum(n * n for n in range(10_000))
+    assert b"10,000/10,000" in done.stderr
+    assert len(done.stderr.splitlines()) < 30
+
+
 def test_graph_draws_a_workflow_as_text_and_svg(weft: Weft) -> None:
     text = weft.out("graph", "mods.py:mixed")
     assert text.index("add") < text.index("bad") < text.index("add_2")

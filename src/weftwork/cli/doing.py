@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from weftwork import config
+from weftwork.cli.streams import Streams
 from weftwork.core.placement import Placement, Resources
 from weftwork.errors import ExitCode, Invalid, NoOutput, Signalled, WeftError
 from weftwork.modules.programs import is_line
@@ -52,7 +51,7 @@ def do_command(
 
             record = recorded(opened, wrapped.module, wrapped.values)
             if record is not None:
-                _give(opened, wrapped, record)
+                _give(opened, wrapped, record, Streams())
                 return 0
         placement = Placement(resources=resources, cache=not (no_cache or trace))
         return _run(opened, folder, command, wrapped, placement)
@@ -69,20 +68,21 @@ def _run(home: config.Home, folder: Path, command: Sequence[str], wrapped: Wrapp
 
     with Embedded(home) as session:
         job = session.submit(wrapped, wrapped.values, placement)
-        job_ended(job)
+        streams = Streams(home.folder / "jobs", job.id)
+        job_ended(job, streams.grow)
         error = job.exception()
         if error is None:
-            _give(home, wrapped, job.record())  # type: ignore[union-attr]
+            _give(home, wrapped, job.record(), streams)  # type: ignore[union-attr]
             return 0
-        if not isinstance(error, (ExitCode, Signalled)):
-            if isinstance(error, NoOutput):
-                raise NoOutput(f"{error}{_directory_hint(error)}", **error.details)
-            raise error
-        _replay_failure(home, str(error.details["job"]))
-        return _passed_through(error, folder, command, wrapped)
+        streams.finish(lambda name: _kept(home, str(error.details.get("job") or job.id), name))  # type: ignore[attr-defined]
+        if isinstance(error, (ExitCode, Signalled)):
+            return _passed_through(error, folder, command, wrapped)
+        if isinstance(error, NoOutput):
+            raise NoOutput(f"{error}{_directory_hint(error)}", **error.details)
+        raise error
 
 
-def _give(home: config.Home, wrapped: Wrapped, record: Record) -> None:
+def _give(home: config.Home, wrapped: Wrapped, record: Record, streams: Streams) -> None:
     """Outputs to where the command would have written them, then its streams, byte for byte."""
     found = dict(record.outputs)
     executable = record.observed.get("executable") or ()
@@ -90,31 +90,19 @@ def _give(home: config.Home, wrapped: Wrapped, record: Record) -> None:
         home.binder.export(found[name], target)
         if name in executable:
             target.chmod(target.stat().st_mode | 0o111 & ~_umask())
-    for stream, name in ((sys.stdout, "stdout"), (sys.stderr, "stderr")):
-        if found[name].size:
-            _copy(home, found[name].checksum, stream.buffer)
+    streams.finish(lambda name: home.store.open(found[name].checksum) if found[name].size else None)
 
 
-def _copy(home: config.Home, checksum: Any, out: Any) -> None:
-    with home.store.open(checksum) as stream:
-        shutil.copyfileobj(stream, out, 1 << 20)
-    out.flush()
-
-
-def _replay_failure(home: config.Home, job: str) -> None:
-    """What the last attempt wrote to its streams: kept among the logs, or still in the folder where it ran."""
+def _kept(home: config.Home, job: str, name: str) -> BinaryIO | None:
+    """What the last attempt of a failed job wrote to a stream: kept among the logs, or still in the folder where it ran."""
     task = f"{job}-{home.ledger.job(job).job.attempt}"
-    for stream, name in ((sys.stdout, "stdout"), (sys.stderr, "stderr")):
-        kept = home.folder / "logs" / job[:3] / f"{task}.{name}"
-        for path in (kept, home.folder / "jobs" / task / name, kept):
-            try:
-                source = open(path, "rb")  # noqa: SIM115
-            except OSError:
-                continue
-            with source:
-                shutil.copyfileobj(source, stream.buffer)
-            stream.buffer.flush()
-            break
+    kept = home.folder / "logs" / job[:3] / f"{task}.{name}"
+    for path in (kept, home.folder / "jobs" / task / name, kept):
+        try:
+            return open(path, "rb")
+        except OSError:
+            continue
+    return None
 
 
 def _passed_through(error: WeftError, folder: Path, command: Sequence[str], wrapped: Wrapped) -> int:
