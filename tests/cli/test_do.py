@@ -39,12 +39,28 @@ def test_a_changed_input_runs_again(weft: Weft) -> None:
     assert weft.out("do", "-i", "in.txt", "--", "cat", "in.txt") == "2\n"
 
 
-@pytest.mark.parametrize("words", [("./prog.sh",), ("sh", "prog.sh"), ("./prog.sh; true",), ("prog.sh",)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("./prog.sh",),
+        ("sh", "prog.sh"),
+        ("./prog.sh; true",),
+        ("prog.sh",),
+        ("nice", "-n", "1", "./prog.sh"),
+        ("env A=1 ./prog.sh | cat",),
+    ],
+)
 def test_a_program_of_the_folder_counts_by_content(weft: Weft, words: tuple[str, ...]) -> None:
     weft.write("prog.sh", "#!/bin/sh\necho one\n", 0o755)
     assert weft.out("do", "--", *words) == "one\n"
     weft.write("prog.sh", "#!/bin/sh\necho two\n", 0o755)
     assert weft.out("do", "--", *words) == "two\n"
+
+
+def test_a_program_that_is_given_as_an_input_may_be_run(weft: Weft) -> None:
+    weft.write("bin/tool.sh", "#!/bin/sh\necho tool\n", 0o755)
+    assert weft.out("do", "-i", "bin/tool.sh", "--", "find bin -name 'tool.*' -exec {} ';'") == "tool\n"
+    assert weft.out("do", "-i", "bin", "--", "find bin -name 'tool.*' -exec {} ';'") == "tool\n"
 
 
 def test_the_words_are_handed_over_as_they_are(weft: Weft) -> None:

@@ -20,6 +20,11 @@ from weftwork.errors import Refused
 _INTERPRETER = re.compile(r"(python|pypy|perl|ruby|node|Rscript|julia|lua|php|tclsh|octave|(ba|da|k|z|a)?sh)[\d.]*\Z")
 _SHELL = re.compile(r"[\s;&|<>()$`\"'\\*?\[#~!{}]")
 _NO_SCRIPT = re.compile(r"-(m|c|e|E|-eval|-execute)\Z")
+_WRAPPERS = frozenset(
+    ("env", "nice", "nohup", "timeout", "time", "stdbuf", "setsid", "ionice", "taskset", "xargs", "mpirun", "mpiexec")
+)
+_MAGIC = (b"#!", b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
+"""How scripts, ELF and Mach-O files begin."""
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 _KEYWORDS = frozenset(
     (
@@ -104,6 +109,27 @@ def _add(found: Programs, folder: Path, words: Sequence[str], *, required: bool)
                 found.first = tool.replace("{", "{{").replace("}", "}}")
     if _INTERPRETER.match(os.path.basename(word)):
         _script(found, folder, words[1:])
+    elif os.path.basename(word) in _WRAPPERS:
+        _wrapped(found, folder, words[1:])
+
+
+def _wrapped(found: Programs, folder: Path, words: Sequence[str]) -> None:
+    """The program that a program such as ``nice`` runs: the first word that is one."""
+    for position, word in enumerate(words):
+        if word.startswith("-") or _ASSIGNMENT.match(word):
+            continue
+        if _local(folder, word) is not None or shutil.which(word) is not None:
+            _add(found, folder, words[position:], required=False)
+            return
+
+
+def is_program(path: Path) -> bool:
+    """Whether a file may be run and is a script or binary: a program that is given as an input keeps its right to be run."""
+    try:
+        with open(path, "rb") as stream:
+            return os.access(path, os.X_OK) and stream.read(4).startswith(_MAGIC)
+    except OSError:
+        return False
 
 
 def _runnable(path: Path, word: str) -> None:

@@ -20,7 +20,7 @@ from weftwork.core.module import Carried, Command, Input, Module, Output
 from weftwork.core.placement import Resources
 from weftwork.core.values import Directory, File, Ref, Type
 from weftwork.errors import Invalid, NotFound
-from weftwork.modules.programs import Programs, is_line, named_programs
+from weftwork.modules.programs import Programs, is_line, is_program, named_programs
 
 _EMPTY = b"[]"
 """The canonical bytes of a directory without files."""
@@ -66,6 +66,7 @@ def wrap(
     for each in outputs:
         files.output(each)
     programs = named_programs(folder, words)
+    programs.local.extend(each for each in files.programs_given() if each not in programs.local)
     shipped = files.programs(programs)
     line = ("sh", "-c", files.line(words[0])) if is_line(words) else files.words(words, programs)
     tools = [*programs.tools, *before[:1]]
@@ -138,6 +139,11 @@ class _Files:
         name = self._name(Path("folder") / parent.replace("/", "_"))
         self.inputs.append(Input(name, Type("directory"), filename=_below_work(parent)))
         self._given[name] = Ref(Type("directory"), Checksum.of(_EMPTY), len(_EMPTY))
+
+    def programs_given(self) -> list[str]:
+        """Inputs below the folder that are programs themselves."""
+        paths = [Path(value.source) for value in self._given.values() if type(value) is File]
+        return [str(path.relative_to(self.folder)) for path in paths if self._relative(path) and is_program(path)]
 
     def programs(self, programs: Programs) -> list[tuple[str, bool, Checksum]]:
         """The local programs that are not inputs already, as files of the command."""
