@@ -9,7 +9,7 @@ import time
 import engine_work as work
 import psutil
 import pytest
-from conftest import Place
+from engine_place import Place
 
 import weftwork as weft
 from weftwork.embedded import Embedded

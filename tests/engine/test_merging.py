@@ -7,7 +7,7 @@ import concurrent.futures
 
 import engine_work as work
 import pytest
-from conftest import Place
+from engine_place import Place
 
 import weftwork as weft
 from weftwork.embedded import Embedded

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import engine_work as work
 import pytest
-from conftest import Place
+from engine_place import Place
 
 import weftwork as weft
 from weftwork.embedded import Embedded

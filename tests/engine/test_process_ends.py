@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from conftest import Place
+from engine_place import Place
 
 pytestmark = pytest.mark.slow
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from weftwork.core import codecs
+from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import Checksum
 from weftwork.core.module import Module
 from weftwork.core.values import Directory, File, Ref, Type, convert, infer
-from weftwork.errors import Corrupt, Invalid, MissingInputs, NotFound
+from weftwork.errors import Corrupt, Invalid, MissingInputs, NotFound, WeftError
 from weftwork.ports import Files, Store
 
 
@@ -141,6 +142,48 @@ class Binder:
         data = codecs.directory_bytes(entries)
         return Ref(Type("directory"), taken.keep(data), len(data))
 
+    def unreadable(self, calculation: Calculation, error: WeftError) -> WeftError:
+        """The error of a job whose inputs could not be read, by their names; damaged bytes are removed from the store.
+
+        So whatever made them is made again when it is asked for: a record whose bytes are gone answers nobody.
+        """
+        told, named = [], []
+        for name, ref in calculation.inputs:
+            damaged, gone = self._unsound(ref)
+            self._store.remove(damaged)
+            named += [str(each) for each in (*damaged, *gone)]
+            if damaged or gone:
+                how = "damaged, and were removed" if damaged else "gone from the store"
+                told.append(
+                    f"the bytes of its input {name!r} ({', '.join(each.short for each in (*damaged, *gone))}) are {how}"
+                )
+        if not told:
+            return error
+        kind = Corrupt if isinstance(error, Corrupt) else MissingInputs
+        return kind(
+            f"{calculation.frame.name}: {'; '.join(told)}: run again what made them, or give them again",
+            checksums=named,
+        )
+
+    def _unsound(self, ref: Ref) -> tuple[list[Checksum], list[Checksum]]:
+        """What of a stored value is damaged, and what is gone, at any depth."""
+        try:
+            data = b""
+            with self._store.open(ref.checksum) as stream:
+                while chunk := stream.read(1 << 20):
+                    data += chunk if codecs.has_links(ref.type) else b""
+        except Corrupt:
+            return [ref.checksum], []
+        except NotFound:
+            return [], [ref.checksum]
+        damaged: list[Checksum] = []
+        gone: list[Checksum] = []
+        for _, held in codecs.items(ref.type, data) if data else ():
+            more_damaged, more_gone = self._unsound(held)
+            damaged += more_damaged
+            gone += more_gone
+        return damaged, gone
+
     def whole(self, ref: Ref) -> bool:
         """Whether all that a stored value holds is in the store, at any depth."""
         if not codecs.has_links(ref.type):
@@ -169,8 +212,13 @@ class Binder:
             return codecs.read(ref.type, ref.checksum, self._store.get, self.local)
         except NotFound as error:
             raise MissingInputs(
-                f"the bytes of a {ref.type} are gone from the store: {error}", checksums=[str(ref.checksum)]
+                f"the bytes of a {ref.type} are gone from the store: {error}; run again what made them",
+                checksums=[str(ref.checksum)],
             ) from error
+        except Corrupt:
+            # Worthless, and in the way of making them again.
+            self._store.remove(self._unsound(ref)[0])
+            raise
 
     def local(self, kind: Type, checksum: Checksum) -> File:
         """A ``File`` or ``Directory`` with a readable path for stored bytes."""

@@ -12,7 +12,7 @@ from weftwork.core.checksum import Checksum
 from weftwork.core.job import Record
 from weftwork.core.values import Ref
 from weftwork.engine.jobs import Live, internal
-from weftwork.errors import Cancelled, Corrupt, Lost, StagingFailed, WeftError
+from weftwork.errors import Cancelled, Corrupt, Lost, MissingInputs, StagingFailed, WeftError
 from weftwork.node.outcome import read_outcome
 from weftwork.ports import CallOutcome, Report
 
@@ -89,9 +89,8 @@ class Collector:
             return [], [(live, failure) for live, _ in batch]
         for live, report in batch:
             try:
+                self._check(live, report)
                 record = self._called(live, report.outcome) if report.outcome is not None else self._processed(live)
-            except Corrupt as error:
-                bad.append((live, StagingFailed(f"the results of {live.id} are damaged: {error}")))
             except WeftError as error:
                 bad.append((live, error))
             except OSError as error:
@@ -102,10 +101,25 @@ class Collector:
                 good.append((live, record))
         return good, bad
 
+    def _check(self, live: Live, report: Report) -> None:
+        """Raise what an attempt failed with, as the engine has to tell it."""
+        if report.outcome is not None:
+            self._keep_log(live, report.outcome.log)
+            error = report.outcome.error
+        else:
+            outcome = read_outcome(str(self._engine.folders.path(live.task)))
+            if outcome is None:
+                raise Lost(f"job {live.id}: its process is gone and left no outcome")
+            error = outcome.error
+            if isinstance(error, Cancelled) and live.cancelled_by is None:
+                # A dead owner's caller had it stopped; it is wanted again since.
+                raise Lost(f"job {live.id}: its attempt {live.attempt} was stopped by {error.details.get('by')}")
+        if isinstance(error, (Corrupt, MissingInputs)):
+            error = self._engine.binder.unreadable(live.request.calculation, error)
+        if error is not None:
+            raise error
+
     def _called(self, live: Live, outcome: CallOutcome) -> Record:
-        self._keep_log(live, outcome.log)
-        if outcome.error is not None:
-            raise outcome.error
         for each in outcome.buffers:
             if isinstance(each, Path):
                 self._engine.store.put_file(each, move=True)
@@ -128,14 +142,7 @@ class Collector:
         folders = self._engine.folders
         folder = folders.path(live.task)
         outcome = read_outcome(str(folder))
-        if outcome is None:
-            raise Lost(f"job {live.id}: its process is gone and left no outcome")
-        if isinstance(outcome.error, Cancelled) and live.cancelled_by is None:
-            # A dead owner's caller had it stopped; it is wanted again since.
-            raise Lost(f"job {live.id}: its attempt {live.attempt} was stopped by {outcome.error.details.get('by')}")
-        if outcome.error is not None:
-            raise outcome.error
-        folders.keep_logs(folder, self._engine.logs / live.id[:3])
+        assert outcome is not None
         outputs = list(folders.collect(folder, live.request.module, outcome).items())
         observed: dict[str, Any] = {"host": outcome.host, **outcome.usage}
         if outcome.started is not None:

@@ -15,12 +15,15 @@ from weftwork.core.checksum import Checksum
 from weftwork.errors import Invalid
 
 
-def unpack(document: Mapping[str, Any], get_blob: Callable[[Checksum], bytes]) -> str | None:
-    """The folder that holds the bundle's files until the process ends; ``None`` when there are none."""
+def unpack(document: Mapping[str, Any], get_blob: Callable[[Checksum], bytes], within: str | None = None) -> str | None:
+    """The folder that holds the bundle's files until the process ends; ``None`` when there are none.
+
+    It is made ``within`` a folder, by default that for temporary files.
+    """
     nodes = [node for node in document["nodes"] if node["kind"] == "file"]
     if not nodes:
         return None
-    folder = tempfile.mkdtemp(prefix="weft-files-")
+    folder = tempfile.mkdtemp(prefix="weft-files-", dir=within)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for node in nodes:
         name = PurePosixPath(node["path"])

@@ -21,7 +21,29 @@ from weftwork.node import files
 from weftwork.node.rebuild import Rebuild
 from weftwork.node.state import State
 
-__all__ = ["load", "load_with_state"]
+__all__ = ["Program", "load", "load_with_state"]
+
+
+class Program:
+    """The function of a bundle, and what has each call begin with the state that the bundle tells."""
+
+    def __init__(self, make: Callable[[], tuple[Callable[..., Any], State]]) -> None:
+        self._make = make
+        self._function, self._state = make()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function(*args, **kwargs)
+
+    def restore(self) -> list[str]:
+        """Put back what a call changed in globals, defaults, classes, caches and the settings of libraries.
+
+        Returns what that was, for people. What cannot be put back in place is loaded again.
+        """
+        found = self._state.restore()
+        if self._state.stale:
+            self._function, self._state = self._make()
+            found.append("the state of a library's object")
+        return found
 
 
 def load(document: Mapping[str, Any], get_blob: Callable[[Checksum], bytes]) -> Callable[..., Any]:
@@ -35,16 +57,24 @@ def load(document: Mapping[str, Any], get_blob: Callable[[Checksum], bytes]) -> 
 
 
 def load_with_state(
-    document: Mapping[str, Any], get_blob: Callable[[Checksum], bytes]
-) -> tuple[Callable[..., Any], State]:
-    """The function of a bundle as :func:`load` gives it, and what restores its captured state after a call."""
+    document: Mapping[str, Any], get_blob: Callable[[Checksum], bytes], within: str | None = None
+) -> tuple[Callable[..., Any], Program]:
+    """The function of a bundle as :func:`load` gives it, and what restores its captured state after a call.
+
+    Files that the program declared are laid out ``within`` a folder, by default that for temporary files.
+    """
     check_format(document)
-    served: dict[str, types.ModuleType] = {}
-    folder = files.unpack(document, get_blob)
-    rebuild = Rebuild(document, get_blob, lambda node: _new_module(node, served, folder))
-    function: Callable[..., Any] = rebuild.entry()
-    _serve(served)
-    return function, rebuild.state()
+    folder = files.unpack(document, get_blob, within)
+
+    def make() -> tuple[Callable[..., Any], State]:
+        served: dict[str, types.ModuleType] = {}
+        rebuild = Rebuild(document, get_blob, lambda node: _new_module(node, served, folder))
+        function: Callable[..., Any] = rebuild.entry()
+        _serve(served)
+        return function, rebuild.state()
+
+    program = Program(make)
+    return program, program
 
 
 def _new_module(node: Mapping[str, Any], served: dict[str, types.ModuleType], folder: str | None) -> types.ModuleType:

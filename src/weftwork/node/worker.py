@@ -139,10 +139,13 @@ class Worker:
         self._inputs = Inputs(settings["inputs"], self._fetch)
         spool = Spool(settings["spool"], settings["prefix"], settings["scratch"])
         document = _checked(frame.blobs[0], settings)
-        function = unbundle.load(document, self._inputs.get)
+        # Not among the temporary files: these are emptied after each call.
+        within = os.path.join(os.path.dirname(settings["scratch"]), "files")
+        os.makedirs(within, exist_ok=True)
+        function, self._state = unbundle.load_with_state(document, self._inputs.get, within)
         roots = audit.bundle_roots(document)
         packages = settings["environment"].get("packages") or {}
-        ignored = [settings[name] for name in ("scratch", "inputs", "spool")]
+        ignored = [within, *(settings[name] for name in ("scratch", "inputs", "spool"))]
         watch = functools.partial(audit.watch, roots, packages=packages, ignored=ignored)
         self._caller = Caller(function, watch, self._inputs, spool)
         self._inputs.after_call()
@@ -169,6 +172,8 @@ class Worker:
                 self._inputs.give(checksum, where if isinstance(where, str) else blobs[where])
             given.append((name, self._type(kind), checksum))
         result = self._caller.call(self._modules[module], given)
+        # The next call begins as the first one did: what it gives must not depend on which calls came before.
+        self._state.restore()
         return self._report(number, result)
 
     def _report(self, number: int, result: Result) -> str | None:
