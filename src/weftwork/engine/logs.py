@@ -16,7 +16,17 @@ def files(home: Path, ledger: Ledger, job: str) -> list[tuple[Path, int]]:
     found = [(path, 0) for path in sorted((home / "logs" / row.job.id[:3]).glob(f"{row.job.id}-*"))]
     if row.job.live:
         found.extend(_live(ledger, row.job.id))
+    else:
+        found.extend(_left(home, f"{row.job.id}-{row.job.attempt}", {path.name for path, _ in found}))
     return found
+
+
+def _left(home: Path, task: str, kept: set[str]) -> Iterator[tuple[Path, int]]:
+    """The streams of an attempt that has ended, while they are still in its folder."""
+    for stream in ("stdout", "stderr"):
+        path = home / "jobs" / task / stream
+        if f"{task}.{stream}" not in kept and path.exists():
+            yield path, 0
 
 
 def _live(ledger: Ledger, job: str) -> Iterator[tuple[Path, int]]:
