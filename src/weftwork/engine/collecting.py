@@ -143,6 +143,8 @@ class Collector:
         folder = folders.path(live.task)
         outcome = read_outcome(str(folder))
         assert outcome is not None
+        # Before the outputs are taken: a stream may be one of them, and is moved.
+        folders.keep_logs(folder, self._engine.logs / live.id[:3])
         outputs = list(folders.collect(folder, live.request.module, outcome).items())
         observed: dict[str, Any] = {"host": outcome.host, **outcome.usage}
         if outcome.started is not None:
