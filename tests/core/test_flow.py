@@ -174,7 +174,7 @@ def test_an_output_lost_by_a_failure_fails_the_run() -> None:
     flow.start()
     flow.handle([bad("a")])
     outcome = ending(flow.handle([good("c")]))
-    assert (outcome.state, outcome.why) == ("failed", "output r: b was cancelled: a failed")
+    assert (outcome.state, outcome.why) == ("failed", "output r: b was cancelled: a failed; a failed: it broke")
 
 
 def test_the_consumer_of_a_skipped_step_is_skipped_unless_its_input_can_do_without() -> None:

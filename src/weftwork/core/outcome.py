@@ -51,11 +51,12 @@ def outcome(workflow: Workflow, results: Mapping[str, StepResult], values: Value
     if by is not None and any(each.state == "cancelled" for each in results.values()):
         return Outcome("cancelled", f"cancelled by {by}", results, outputs)
     asked = _asked_for(workflow, results)
-    failed = [
-        f"{name} failed: {each.why}" for name, each in results.items() if each.state == "failed" and name not in asked
-    ]
+    failures = {name: f"{name} failed: {each.why}" for name, each in results.items() if each.state == "failed"}
+    failed = [text for name, text in failures.items() if name not in asked]
     if failed or lost:
-        told = failed or [_loss(names, step, results[step]) for step, names in lost.items()]
+        # What was provided for and cost an output all the same is told beside the loss: it is its cause.
+        causes = [text for name, text in failures.items() if name not in lost]
+        told = failed or [*(_loss(names, step, results[step]) for step, names in lost.items()), *causes]
         return Outcome("failed", "; ".join(told), results, outputs)
     return Outcome("succeeded", "", results, outputs)
 

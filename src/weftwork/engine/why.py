@@ -37,6 +37,9 @@ class _Teller:
             job.state, f"is {job.state}"
         )
         yield f"{row.step or job.name} {how} (job {job.id}, key {job.key.short})"
+        failure = job.failure()
+        if failure is not None:
+            yield f"  {failure}"
         if not row.placement.cache:
             yield "  it was asked to run whether or not a result is known (cache: false)"
         yield from self._unusable(row)
