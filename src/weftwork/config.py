@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-
 from typing import TYPE_CHECKING
 
 from weftwork.core.placement import Resources
@@ -81,12 +80,14 @@ def open_engine(home: Home) -> Engine:
     from weftwork.engine.engine import LEASE, Engine
     from weftwork.engine.slots import Slots
     from weftwork.ledger import owners
+    from weftwork.node.claim import is_alive
     from weftwork.sites.local import LocalSite
     from weftwork.sites.schedulers.local import Local
 
     owner = owners.this()
     home.ledger.register(owner, LEASE)
-    slots = Slots(home.ledger, owner.id, owner.host, _capacity())
+    jobs = home.folder / "jobs"
+    slots = Slots(home.ledger, owner.id, owner.host, _capacity(), lambda holder: is_alive(str(jobs / holder)))
     local = LocalSite(Local(home.folder, home.store, slots), home.sources.checksum)
     return Engine(home.store, home.ledger, owner.id, {"local": local}, home.binder, home.folder)
 

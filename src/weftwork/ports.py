@@ -222,10 +222,16 @@ class Ledger(Protocol):
         ...
 
     def take_slots(
-        self, owner: str, host: str, capacity: Resources, wants: Sequence[tuple[str, Resources]]
+        self,
+        owner: str,
+        host: str,
+        capacity: Resources,
+        wants: Sequence[tuple[str, Resources]],
+        running: Callable[[str], bool] = ...,
     ) -> set[str]:
         """Take local CPUs, memory and GPUs for the named holders, first come first served; those that got theirs. The
-        others queue, and get theirs at a later call. What dead owners held is free. Raises Refused, and queues nothing,
+        others queue, and get theirs at a later call. What dead owners held is free, except for holders of which
+        ``running`` says that they go on; who asks in the name of one has its slots. Raises Refused, and queues nothing,
         for a want that is larger than the capacity."""
         ...
 

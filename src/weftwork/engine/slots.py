@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from weftwork.core.placement import Resources
@@ -14,12 +15,23 @@ INTERVAL = 0.02
 
 
 class Slots:
-    """Takes and frees slots for one owner. Whoever waits does so in the order of asking."""
+    """Takes and frees slots for one owner. Whoever waits does so in the order of asking.
 
-    def __init__(self, ledger: Ledger, owner: str, host: str, capacity: Resources) -> None:
+    ``running`` says of a holder whether it goes on although its owner is dead: a command does, under its supervisor.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        owner: str,
+        host: str,
+        capacity: Resources,
+        running: Callable[[str], bool] = lambda holder: False,
+    ) -> None:
         self._ledger = ledger
         self._owner = owner
         self._host = host
+        self._running = running
         self.capacity = capacity
         self._waiting: dict[str, tuple[Resources, asyncio.Future[None]]] = {}
         self._freed: list[str] = []
@@ -96,7 +108,9 @@ class Slots:
         ask = self._ledger.take_slots
         loop = asyncio.get_running_loop()
         try:
-            got = await loop.run_in_executor(self._thread, ask, self._owner, self._host, self.capacity, wants)
+            got = await loop.run_in_executor(
+                self._thread, ask, self._owner, self._host, self.capacity, wants, self._running
+            )
         except Exception as error:
             self._fail(error)
             return True

@@ -41,17 +41,26 @@ def take(
     capacity: Resources,
     wants: Sequence[tuple[str, Resources]],
     living: Callable[[int], bool],
+    running: Callable[[str], bool],
 ) -> set[str]:
     """Queue the wants and grant what can be; those of ``wants`` that are held now."""
+    _inherit(tx, owner, [holder for holder, _ in wants])
     _queue(tx, owner, host, wants)
     _grant(tx, host, capacity)
     names = [holder for holder, _ in wants]
     held = _held(tx, owner, names)
     # Whether others live is asked only when something is short: it costs a look at each.
-    if len(held) < len(set(names)) and _bury(tx, owner, host, living):
+    if len(held) < len(set(names)) and _bury(tx, owner, host, living, running):
         _grant(tx, host, capacity)
         held = _held(tx, owner, names)
     return held
+
+
+def _inherit(tx: Transaction, owner: int, holders: Sequence[str]) -> None:
+    """What goes on under its name after its owner's death keeps its slots, whoever asks for them in that name."""
+    for chunk in chunks(holders):
+        sql = f"UPDATE slot SET owner = ? WHERE held = 1 AND owner <> ? AND holder IN ({marks(len(chunk))})"
+        tx.run(sql, [owner, owner, *chunk])
 
 
 def _queue(tx: Transaction, owner: int, host: str, wants: Sequence[tuple[str, Resources]]) -> None:
@@ -88,13 +97,20 @@ def _held(tx: Transaction, owner: int, holders: Sequence[str]) -> set[str]:
     return found
 
 
-def _bury(tx: Transaction, owner: int, host: str, living: Callable[[int], bool]) -> bool:
-    """Remove what dead owners hold and wait for; whether there was any."""
+def _bury(
+    tx: Transaction, owner: int, host: str, living: Callable[[int], bool], running: Callable[[str], bool]
+) -> bool:
+    """Remove what dead owners wait for, and what they hold for nothing that still runs; whether there was any."""
     rows = tx.all("SELECT DISTINCT owner FROM slot WHERE host = ? AND owner <> ?", (host, owner))
     dead = [number for (number,) in rows if not living(number)]
+    gone = []
     for number in dead:
-        tx.run("DELETE FROM slot WHERE owner = ?", (number,))
-    return bool(dead)
+        for identity, holder, held in tx.all("SELECT id, holder, held FROM slot WHERE owner = ?", (number,)):
+            if not (held and running(holder)):
+                gone.append(identity)
+    for chunk in chunks(gone):
+        tx.run(f"DELETE FROM slot WHERE id IN ({marks(len(chunk))})", chunk)
+    return bool(gone)
 
 
 def free(tx: Transaction, owner: int, holders: Sequence[str]) -> None:

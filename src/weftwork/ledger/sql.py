@@ -6,7 +6,7 @@ What the functions do is in the modules beside this one: :mod:`claims`, :mod:`jo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from weftwork.core.checksum import Checksum
@@ -136,12 +136,17 @@ class SqlLedger:
     # Slots
 
     def take_slots(
-        self, owner: str, host: str, capacity: Resources, wants: Sequence[tuple[str, Resources]]
+        self,
+        owner: str,
+        host: str,
+        capacity: Resources,
+        wants: Sequence[tuple[str, Resources]],
+        running: Callable[[str], bool] = lambda holder: False,
     ) -> set[str]:
         slots.refuse_too_large(capacity, wants)
         with self._database.write() as tx:
             number = owners.number(tx, owner)
-            return slots.take(tx, number, host, capacity, wants, owners.Living(tx, self._alive))
+            return slots.take(tx, number, host, capacity, wants, owners.Living(tx, self._alive), running)
 
     def free_slots(self, owner: str, holders: Sequence[str]) -> None:
         with self._database.write() as tx:

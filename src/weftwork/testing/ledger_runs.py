@@ -66,6 +66,21 @@ class SlotsContract(LedgerFixtures):
         assert truth.held(HOST) == (1, 0, 1)
         assert truth.count("slot") == 1
 
+    def test_what_goes_on_after_its_owner_keeps_its_slots_and_is_inherited(
+        self, ledger: Ledger, other: Ledger, truth: GroundTruth, me: str, you: Living
+    ) -> None:
+        runs = {"goes on"}
+        wants = [("goes on", Resources(cpus=3)), ("over", Resources(cpus=1))]
+        assert other.take_slots(you.id, HOST, ALL, wants) == {"goes on", "over"}
+        you.kill()
+        small = [("mine", Resources(cpus=1)), ("late", Resources(cpus=1))]
+        assert ledger.take_slots(me, HOST, ALL, small, runs.__contains__) == {"mine"}
+        assert truth.held(HOST) == (4, 0, 0)
+        assert ledger.take_slots(me, HOST, ALL, wants[:1], runs.__contains__) == {"goes on"}
+        assert truth.held(HOST) == (4, 0, 0)
+        ledger.free_slots(me, ["goes on"])
+        assert ledger.take_slots(me, HOST, ALL, small, runs.__contains__) == {"mine", "late"}
+
     def test_release_and_the_end_of_a_job_free_its_slots(
         self, ledger: Ledger, truth: GroundTruth, me: str, you: Living
     ) -> None:
