@@ -18,7 +18,7 @@ counts. :mod:`weftwork.python.bundling` makes bundles, :mod:`weftwork.node.unbun
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from weftwork.core.changes import Change, differences
@@ -46,8 +46,7 @@ def identity(document: Mapping[str, Any]) -> Checksum:
     Raises :class:`~weftwork.errors.Invalid` when the document is no bundle that this version understands.
     """
     check_format(document)
-    docstrings = "docstrings" in document["counts"]
-    nodes = [counted(node, docstrings=docstrings) for node in document["nodes"]]
+    nodes = [counted(node, document["counts"]) for node in document["nodes"]]
     parts = [
         FORMAT,
         document["codecs"],
@@ -69,11 +68,25 @@ def check_format(document: Mapping[str, Any]) -> None:
         raise Invalid(f"the program's values are written as {document.get('codecs')!r}, {CODECS!r} is expected")
 
 
-def counted(node: Mapping[str, Any], *, docstrings: bool = False) -> dict[str, Any]:
-    """What counts of one node: its fields without those for people, a function's syntax in place of its source."""
+def counted(node: Mapping[str, Any], counts: Collection[str] = ()) -> dict[str, Any]:
+    """What counts of one node: its fields without those for people, a function's syntax in place of its source.
+
+    ``counts`` names what this program may see beside that: ``docstrings``, ``places`` (sources as written, files and
+    lines), the ``order`` of dicts.
+    """
     kind = node["kind"]
-    uncounted = _UNCOUNTED.get(kind, frozenset())
+    uncounted = frozenset() if "places" in counts else _UNCOUNTED.get(kind, frozenset())
     found = {name: value for name, value in node.items() if name not in uncounted}
     if kind == "function":
-        found["syntax"] = fingerprint(node["source"], node["form"], docstrings=docstrings)
+        found["syntax"] = fingerprint(node["source"], node["form"], docstrings="docstrings" in counts)
+    elif kind not in ("class", "module") and "order" not in counts:
+        found = _unordered(found)
     return found
+
+
+def _unordered(value: Any) -> Any:
+    """Dicts, and the states of objects, without the order of their keys."""
+    if isinstance(value, dict):
+        known = "entries" in value
+        return {name: _unordered(item) for name, item in value.items() if not (known and name == "order")}
+    return [_unordered(item) for item in value] if isinstance(value, list) else value

@@ -101,7 +101,17 @@ class Values:
         elif first["kind"] == "array" and first != second:
             yield path, self.show(0, {"ref": one}), self.show(1, {"ref": other})
         elif first["kind"] not in ("module", "file"):
+            yield from self._order(path, first, second)
             yield from self.fields(path, _content(first), _content(second))
+
+    def _order(self, path: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+        """Two dicts with the same keys may have them in two orders."""
+        if not any("order" in bundle.document["counts"] for bundle in self._bundles):
+            return
+        orders = [node.get("order", sorted(node.get("entries", ()))) for node in (one, other)]
+        if orders[0] != orders[1] and sorted(orders[0]) == sorted(orders[1]):
+            one_order, other_order = (", ".join(order)[:LIMIT] for order in orders)
+            yield f"the order of {path}", one_order, other_order
 
     def fields(self, path: str, one: Any, other: Any) -> Iterator[tuple[str, str, str]]:
         """The same for JSON values that hold forms: a node's fields, lists and dicts of forms."""

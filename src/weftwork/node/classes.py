@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import abc
 import collections
+import copyreg
 import dataclasses
 import enum
 import functools
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from weftwork.node.values import entries
 
 Made = Callable[[Any], None]
 
@@ -48,15 +51,32 @@ def _named(rebuild: Any, node: Mapping[str, Any]) -> dict[str, Any]:
 def _fill(rebuild: Any, node: Mapping[str, Any], cls: type[Any]) -> None:
     if node["annotations"]:
         cls.__annotations__ = {name: rebuild.decode(form) for name, form in node["annotations"]}
-    for name, form in node["namespace"].items():
+    for name in node.get("order", node["namespace"]):
+        value = rebuild.decode(node["namespace"][name])
         if name == "__init_subclass__":
-            rebuild.later(functools.partial(type.__setattr__, cls, name, rebuild.decode(form)))
+            rebuild.later(functools.partial(type.__setattr__, cls, name, value))
         else:
-            type.__setattr__(cls, name, rebuild.decode(form))
-    for form in node.get("registered", ()):
-        rebuild.later(functools.partial(_register, rebuild, cls, form))
+            type.__setattr__(cls, name, value)
+    _in_registries(rebuild, node, cls)
     if isinstance(cls, abc.ABCMeta):
         rebuild.later(lambda: abc.update_abstractmethods(cls))  # the mark is an attribute of functions not yet filled
+
+
+def _in_registries(rebuild: Any, node: Mapping[str, Any], cls: type[Any]) -> None:
+    for form in node.get("registered", ()):
+        rebuild.later(functools.partial(_register, rebuild, cls, form))
+    for form in node.get("virtual", ()):
+        rebuild.decode(form).register(cls)
+    if "reducer" in node:
+        rebuild.later(lambda: copyreg.pickle(cls, rebuild.decode(node["reducer"])))
+    if "subclasses" in node:
+        rebuild.later(functools.partial(_order_subclasses, rebuild, node["subclasses"]))
+
+
+def _order_subclasses(rebuild: Any, forms: list[Any]) -> None:
+    """Have ``__subclasses__()`` list them in the order in which they were defined."""
+    for subclass in [rebuild.decode(form) for form in forms]:
+        subclass.__bases__ = subclass.__bases__  # which puts it last
 
 
 def _register(rebuild: Any, cls: Any, form: Any) -> None:
@@ -81,14 +101,26 @@ def _dataclass(rebuild: Any, node: Mapping[str, Any], made: Made) -> type[Any]:
     shown = {name: rebuild.decode(form) for name, form in node["annotations"]}
     annotations: dict[str, Any] = {}  # fields alone: a KW_ONLY mark is in each field by now
     for field in node["fields"]:
-        given = shown.get(field["name"], object)
-        annotations[field["name"]] = types_.get(field["type"], given)
+        # Never a text: dataclass would look for what it names in a module that is being made.
+        annotations[field["name"]] = types_.get(field["type"], object)
         _set_field(rebuild, node, cls, field)
     cls.__annotations__ = annotations
     result: type[Any] = dataclasses.dataclass(**params)(cls)
-    result.__annotations__ = shown
+    _show_annotations(result, shown)
+    for name, form in node.get("late", {}).items():
+        type.__setattr__(result, name, rebuild.decode(form))
     made(result)
     return result
+
+
+def _show_annotations(cls: Any, shown: Mapping[str, Any]) -> None:
+    """What the fields and the generated ``__init__`` say of their types is what was written."""
+    cls.__annotations__ = dict(shown)
+    own = {name: field for name, field in cls.__dataclass_fields__.items() if name in shown}
+    for name, field in own.items():
+        field.type = shown[name]
+    told = getattr(vars(cls).get("__init__"), "__annotations__", {})
+    told.update({name: shown[name] for name in told if name in own})
 
 
 def _set_field(rebuild: Any, node: Mapping[str, Any], cls: type[Any], field: Mapping[str, Any]) -> None:
@@ -114,6 +146,8 @@ def _namedtuple(rebuild: Any, node: Mapping[str, Any], made: Made) -> type[Any]:
     made(cls)
     cls.__qualname__ = node["qualname"]
     cls.__module__ = rebuild.namespace_of(node).get("__name__", "__main__")
+    if "new_defaults" in node:
+        cls.__new__.__defaults__ = tuple(rebuild.decode(form) for form in node["new_defaults"])
     _fill(rebuild, node, cls)
     return cls
 
@@ -129,12 +163,18 @@ def _enum(rebuild: Any, node: Mapping[str, Any], made: Made) -> type[Any]:
     # Methods come with the members: __init__ runs for each of them.
     early = {name: form for name, form in node["namespace"].items() if not name.startswith("_sunder")}
     for name, form in early.items():
-        namespace[name] = rebuild.decode(form)
+        value = rebuild.decode(form)
+        # A plain value is not a member: it was set on the class, or has a name that members cannot have.
+        plain = not name.startswith("_") and not hasattr(value, "__get__")
+        namespace[name] = enum.nonmember(value) if plain else value
     for name, form in node["members"]:
         namespace[name] = rebuild.decode(form)
     options: dict[str, Any] = {} if node["boundary"] is None else {"boundary": enum.FlagBoundary[node["boundary"]]}
     cls: type[Any] = enum.EnumMeta.__new__(metaclass, node["name"], bases, namespace, **options)
     made(cls)
+    for name, held in node.get("attributes", {}).items():
+        vars(cls[name]).update(entries(rebuild, held))
+    _in_registries(rebuild, node, cls)
     return cls
 
 

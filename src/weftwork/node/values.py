@@ -35,7 +35,8 @@ Made = Callable[[Any], None]
 def entries(decoder: Decoder, node: Mapping[str, Any]) -> dict[Any, Any]:
     """The items of a dict's node."""
     if "entries" in node:
-        return {key: decoder.decode(item) for key, item in node["entries"].items()}
+        held = node["entries"]
+        return {key: decoder.decode(held[key]) for key in node.get("order", held)}
     return {decoder.decode(key): decoder.decode(item) for key, item in node["items"]}
 
 
@@ -172,7 +173,8 @@ def _array(decoder: Decoder, node: Mapping[str, Any], made: Made) -> Any:
         for position, item in enumerate(node["items"]):
             value.flat[position] = decoder.decode(item)
         return value
-    value = numpy.frombuffer(_bytes(decoder, node["bytes"]), _dtype(node["dtype"])).reshape(node["shape"]).copy()
+    flat = numpy.frombuffer(_bytes(decoder, node["bytes"]), _dtype(node["dtype"]))
+    value = flat.reshape(node["shape"], order="F" if node.get("fortran") else "C").copy("K")
     value.flags.writeable = node["writeable"]
     return value
 

@@ -24,6 +24,9 @@ from weftwork.python.walk import Walker, unwrapped
 __all__ = ["Bundled", "Caution", "bundle"]
 
 _DOCSTRINGS = frozenset({"__doc__", "getdoc"})
+_NAMESPACES = frozenset({"__dict__", "vars"})
+_BLIND = frozenset({"len", "isinstance", "abs", "float", "int", "round", "bool", "get", "type"})
+"""Calls that do not see the order of a dict."""
 _ANNOTATIONS = frozenset({"__annotations__", "get_type_hints", "get_annotations", "getfullargspec", "signature"})
 
 
@@ -107,8 +110,12 @@ def _sorted_uses(uses: Iterable[Any]) -> tuple[frozenset[str], list[Any]]:
 
 def _counts(walker: Walker, names: frozenset[str]) -> list[str]:
     """Which texts count beside the code, where the program may read them; they are written into its nodes."""
-    mentions = walker.mentions | names
     counts = []
+    if "__subclasses__" in walker.mentions:
+        for cls, node in walker.classes:  # which grows meanwhile
+            node["subclasses"] = [walker.encode(subclass) for subclass in type.__subclasses__(cls)]
+            walker.finish()
+    mentions = walker.mentions | names
     if mentions & _ANNOTATIONS:
         counts.append("annotations")
         for function, node in walker.functions:  # which grows meanwhile
@@ -118,4 +125,10 @@ def _counts(walker: Walker, names: frozenset[str]) -> list[str]:
         counts.append("docstrings")
         for cls, node in walker.classes:
             node["doc"] = cls.__doc__ if isinstance(cls.__doc__, str) else None
+    if walker.iterates or walker.called - _BLIND - {function.__name__ for function, _ in walker.functions}:
+        counts.append("order")
+    if mentions & _NAMESPACES:
+        counts.append("namespaces")
+        for cls, node in walker.classes:
+            node["order"] = [name for name in vars(cls) if name in node["namespace"]]
     return counts

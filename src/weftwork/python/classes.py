@@ -8,16 +8,22 @@ by :mod:`weftwork.node.classes`.
 from __future__ import annotations
 
 import abc
+import collections.abc
+import contextlib
+import copyreg
 import dataclasses
 import enum
 import inspect
+import io
+import numbers
+import os
 import types
 import typing
 from collections.abc import Mapping
 from typing import Any
 
 from weftwork.errors import Refused
-from weftwork.python.values import Encoder
+from weftwork.python.values import Encoder, entries
 
 
 def _words(text: str) -> frozenset[str]:
@@ -73,14 +79,34 @@ def encode_class(encoder: Encoder, cls: type[Any], *, metaclass_walked: bool) ->
     skipped = _NEVER | generated
     kept = {name: value for name, value in namespace.items() if name not in skipped and not _is_slot(value)}
     node["namespace"] = {name: encoder.encode(kept[name]) for name in sorted(kept)}
-    if isinstance(cls, abc.ABCMeta):
-        registered = sorted(_registered(cls), key=encoder.sort_key)
-        if registered:
-            node["registered"] = [encoder.encode(item) for item in registered]
+    _elsewhere(encoder, node, cls)
     if "__slots__" in namespace:
         slots = namespace["__slots__"]
         node["slots"] = [slots] if isinstance(slots, str) else list(slots)
     return node
+
+
+def _elsewhere(encoder: Encoder, node: dict[str, Any], cls: type[Any]) -> None:
+    """What registries hold of a class: its own as an abstract class, those of the standard library, and copyreg's."""
+    if isinstance(cls, abc.ABCMeta):
+        registered = sorted(_registered(cls), key=encoder.sort_key)
+        if registered:
+            node["registered"] = [encoder.encode(item) for item in registered]
+    virtual = [found for found in _ABSTRACT if cls in _registered(found)]
+    if virtual:
+        node["virtual"] = [encoder.encode(found) for found in virtual]
+    reducer = copyreg.dispatch_table.get(cls)
+    if reducer is not None:
+        node["reducer"] = encoder.encode(reducer)
+
+
+_ABSTRACT: tuple[Any, ...] = tuple(
+    found
+    for module in (collections.abc, numbers, os, contextlib, io)
+    for name, found in sorted(vars(module).items())
+    if isinstance(found, abc.ABCMeta) and not name.startswith("_")
+)
+"""The abstract classes with which a project's class may be registered by a call that no definition shows."""
 
 
 def _registered(cls: Any) -> list[type[Any]]:
@@ -102,13 +128,26 @@ def _how(encoder: Encoder, node: dict[str, Any], cls: type[Any], namespace: dict
         node["fields"] = list(namespace["_fields"])
         defaults = namespace.get("_field_defaults", {})
         node["defaults"] = [encoder.encode(defaults[name]) for name in node["fields"] if name in defaults]
-        return _OF_NAMEDTUPLE | frozenset(node["fields"])
+        actual = cls.__new__.__defaults__ or ()
+        if [id(item) for item in actual] != [id(defaults[name]) for name in node["fields"] if name in defaults]:
+            node["new_defaults"] = [encoder.encode(item) for item in actual]
+        generated = {name for name in _OF_NAMEDTUPLE if not _written(namespace.get(name))}
+        return frozenset(generated) | frozenset(node["fields"])
     if typing.is_typeddict(cls):
         node["how"] = "typeddict"
         node["required"] = sorted(namespace["__required_keys__"])
         return frozenset(namespace)
     node["how"] = "plain"
     return _PROTOCOL if getattr(cls, "_is_protocol", False) else frozenset()
+
+
+def _written(value: Any) -> bool:
+    """Whether this is a method that somebody wrote, and not one that ``namedtuple`` made."""
+    function = getattr(value, "__func__", value)
+    if not isinstance(function, types.FunctionType):
+        return False
+    home = str(function.__globals__.get("__name__", ""))
+    return home != "collections" and not home.startswith("namedtuple_")
 
 
 def _is_namedtuple(cls: type[Any]) -> bool:
@@ -143,6 +182,9 @@ def _annotation(encoder: Encoder, value: Any) -> Any:
 def _enum(encoder: Encoder, node: dict[str, Any], cls: type[Any], namespace: dict[str, Any]) -> frozenset[str]:
     members: dict[str, Any] = dict(cls.__members__)
     node["members"] = [[name, encoder.encode(member._value_)] for name, member in members.items()]
+    attributes = {name: _set_on(member) for name, member in members.items() if name == member._name_}
+    if any(attributes.values()):
+        node["attributes"] = {name: entries(encoder, found) for name, found in attributes.items() if found}
     own_new = namespace.get("__new_member__")
     if isinstance(own_new, types.FunctionType) and own_new.__module__ == cls.__module__:
         raise encoder.refused(f"the enum {cls.__qualname__}, which defines __new__,")
@@ -153,6 +195,11 @@ def _enum(encoder: Encoder, node: dict[str, Any], cls: type[Any], namespace: dic
         name for name in own if isinstance(namespace.get(name), types.FunctionType) and _of_module(cls, namespace[name])
     }
     return (_OF_ENUM - written) | frozenset(members)
+
+
+def _set_on(member: enum.Enum) -> dict[str, Any]:
+    """The attributes of a member beside its name and value: set by ``__init__``, or from outside."""
+    return {name: item for name, item in vars(member).items() if not (name.startswith("_") and name.endswith("_"))}
 
 
 def _of_module(cls: type[Any], function: types.FunctionType) -> bool:
@@ -183,8 +230,19 @@ def _dataclass(encoder: Encoder, node: dict[str, Any], cls: type[Any], namespace
     }
     if namespace.get("__hash__", 0) is None:
         generated.add("__hash__")
-    defaults = {field["name"] for field in node["fields"] if "default" in field}
-    return _OF_DATACLASS | frozenset(generated) | frozenset(defaults)
+    # An attribute that is not its field's default was set when the class was made already.
+    names = [name for name in own if name in fields and name in namespace and not _is_slot(namespace[name])]
+    late = {name: encoder.encode(namespace[name]) for name in names if namespace[name] is not fields[name].default}
+    if late:
+        node["late"] = late
+    given = {id(found.default) for found in fields.values()} | {id(_FACTORY)}
+    for name in generated:
+        if any(id(item) not in given for item in getattr(namespace[name], "__defaults__", None) or ()):
+            raise encoder.refused(f"the changed defaults of {cls.__qualname__}.{name}, which dataclass generated,")
+    return _OF_DATACLASS | frozenset(generated) | frozenset(names)
+
+
+_FACTORY = vars(dataclasses)["_HAS_DEFAULT_FACTORY"]
 
 
 def _is_generated(function: types.FunctionType) -> bool:

@@ -55,6 +55,10 @@ class Reads:
     """What a ``getattr`` or ``hasattr`` with a computed name is applied to."""
     mentions: set[str] = field(default_factory=set)
     """Names of attributes, wherever they occur."""
+    called: set[str] = field(default_factory=set)
+    """Last names of what is called."""
+    iterates: bool = False
+    """Whether it goes through anything item by item, or writes anything as text."""
 
 
 def reads_of(definition: Definition, code: CodeType) -> Reads:
@@ -72,9 +76,21 @@ def _read(node: ast.AST, code: CodeType) -> Reads:
     reads.globals = frozenset(names)
     visitor = _Visitor(reads)
     visitor.visit(node)
+    reads.iterates = any(isinstance(item, _ITERATES) or _unpacks(item) for item in ast.walk(node))
     for name in sorted(written):
         reads.written[name] = getattr(node, "lineno", 0)
     return reads
+
+
+_ITERATES = (ast.For, ast.AsyncFor, ast.comprehension, ast.YieldFrom, ast.Starred, ast.JoinedStr)
+
+
+def _unpacks(node: ast.AST) -> bool:
+    if isinstance(node, ast.Assign):
+        return any(isinstance(target, ast.Tuple | ast.List) for target in node.targets)
+    if isinstance(node, ast.BinOp):
+        return isinstance(node.op, ast.Mod)  # which formats, when its left side is a text
+    return (isinstance(node, ast.keyword) and node.arg is None) or (isinstance(node, ast.Dict) and None in node.keys)
 
 
 def global_names(code: CodeType) -> tuple[set[str], set[str]]:
@@ -111,6 +127,10 @@ class _Visitor(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         function = node.func
+        if isinstance(function, ast.Name | ast.Attribute):
+            self._reads.called.add(function.id if isinstance(function, ast.Name) else function.attr)
+        else:
+            self._reads.called.add("()")
         if isinstance(function, ast.Name) and function.id in ("getattr", "hasattr") and len(node.args) >= 2:
             arguments = self._getattr(node)
         else:

@@ -51,6 +51,8 @@ class _Scope:
 
     def read(self) -> None:
         self._walker.mentions |= self._reads.mentions | self._reads.globals
+        self._walker.called |= self._reads.called
+        self._walker.iterates |= self._reads.iterates
         if self._strict:
             self._check_writes()
         for item in self._reads.imports:

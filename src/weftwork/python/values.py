@@ -1,8 +1,8 @@
 """Captured values by value: how data that a function reaches is written into its bundle.
 
 Owns data. Functions, classes and modules are walked by :mod:`weftwork.python.walk`; :mod:`weftwork.node.rebuild` reads
-all of this back. The same value gives the same document in every process: nothing depends on hashes of strings,
-addresses, or the order in which a dict with string keys was filled.
+all of this back. The same value gives the same document in every process: nothing depends on hashes of strings or
+addresses. The order of a dict is kept, and counts where the program may see it.
 """
 
 from __future__ import annotations
@@ -92,9 +92,13 @@ def _dict(encoder: Encoder, value: dict[Any, Any]) -> Any:
 
 
 def entries(encoder: Encoder, value: dict[Any, Any]) -> dict[str, Any]:
-    """The items of a dict: sorted where all keys are strings, otherwise in their own order, which then counts."""
+    """The items of a dict, with the order of their keys unless it is the sorted one."""
     if all(type(key) is str and encode_str(encoder, key) is key for key in value):
-        return {"entries": {key: encoder.encode(value[key]) for key in sorted(value)}}
+        names = sorted(value)
+        found: dict[str, Any] = {"entries": {key: encoder.encode(value[key]) for key in names}}
+        if names != list(value):
+            found["order"] = list(value)
+        return found
     return {"items": [[encoder.encode(key), encoder.encode(item)] for key, item in value.items()]}
 
 
@@ -207,7 +211,9 @@ def _array(encoder: Encoder, value: Any) -> Any:
     little = value.astype(value.dtype.newbyteorder("<"), copy=False)
     node["dtype"] = _descr(encoder, little.dtype)
     node["writeable"] = bool(value.flags.writeable)
-    node["bytes"] = encode_bytes(encoder, little.tobytes())
+    if value.flags.fnc:  # sums go through memory in its order, and their last digits with them
+        node["fortran"] = True
+    node["bytes"] = encode_bytes(encoder, little.tobytes("F" if value.flags.fnc else "C"))
     return encoder.ref(value)
 
 

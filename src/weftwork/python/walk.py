@@ -36,6 +36,8 @@ class Walker:
         self.packages: set[str] = set()
         self.cautions: dict[Caution, None] = {}
         self.mentions: set[str] = set()
+        self.called: set[str] = set()
+        self.iterates = False
         self.whole: set[int] = set()
         self.declared: set[int] = set()
         self.functions: list[tuple[types.FunctionType, dict[str, Any]]] = []
@@ -87,7 +89,7 @@ class Walker:
         alone._reached, alone._function = list(self._reached), self._function
         entry = alone.encode(value)
         alone.finish()
-        return canonical([entry, [counted(node) for node in alone.nodes]])
+        return canonical([entry, [counted(node, ("order",)) for node in alone.nodes]])
 
     def refused(self, what: str) -> Refused:
         """The error that says what cannot be captured, how it was reached, and what to do."""
