@@ -24,4 +24,6 @@ def recorded(home: Home, module: Module, values: Mapping[str, Any]) -> Record | 
     record = home.ledger.records([key]).get(key)
     if record is None or home.store.missing({ref.checksum for _, ref in record.outputs}):
         return None
+    if not all(home.binder.whole(ref) for _, ref in record.outputs):
+        return None
     return record
