@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO_HOME ?= demo/home
 
-.PHONY: help demo test test-fast lint schemas clean
+.PHONY: help demo test test-fast lint schemas bench clean
 
 help:
 	@echo "make demo       neutron stars, from the equation of state to the mass-radius curve"
@@ -12,6 +12,7 @@ help:
 	@echo "make test-fast  the tests that take less than a minute together"
 	@echo "make lint       format, lint, types, the order of the floors"
 	@echo "make schemas    write docs/schemas anew"
+	@echo "make bench      measure beside other systems; see docs/performance.md"
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +43,10 @@ lint: $(VENV)/.dev
 
 schemas: $(VENV)/.dev
 	$(BIN)/python -m weftwork.formats.schema docs/schemas
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks peers
+	$(BIN)/python -m benchmarks run --rows "$(ROWS)" --rounds $(or $(ROUNDS),5) --scale $(or $(SCALE),1) --scratch "$(SCRATCH)"
 
 clean:
 	rm -rf $(VENV) demo dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
