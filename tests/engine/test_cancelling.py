@@ -80,15 +80,15 @@ def test_withdrawing_cancels_only_when_nobody_else_waits(place: Place, session: 
 
 
 def test_a_job_that_another_process_waits_for_goes_on_in_its_owner(place: Place, session: Embedded) -> None:
-    job = weft.submit(work.slow, log=place.log, value=2, seconds=1.5)
+    job = weft.submit(work.slow, log=place.log, value=2, seconds=8.0)
     other = place.start(
-        "job = weft.submit(work.slow, log=LOG, value=2, seconds=1.5)\nprint('waits', flush=True)\nprint(job.result())"
+        "job = weft.submit(work.slow, log=LOG, value=2, seconds=8.0)\nprint('waits', flush=True)\nprint(job.result())"
     )
     assert other.stdout is not None
     assert other.stdout.readline() == "waits\n"
     job.cancel()
     with pytest.raises(weft.Cancelled):
-        job.result(1)
+        job.result(5)
     assert place.out(other) == "2"
     assert place.lines() == ["slow 2", "slow 2 ended"]
 

@@ -407,12 +407,13 @@ def streams(text: str) -> None:
 
 def test_streams_warnings_and_records_belong_to_their_call(start: Start) -> None:
     worker = start(streams).ready()
-    for text in ("one", "two", "three"):
+    texts = {"first-call", "second-call", "third-call"}
+    for text in sorted(texts):
         answer = worker.call(text=text)
         for end in ("", "-err", "-c", "-child", "-warning", "-record"):
             assert text + end in answer.log, end
         assert answer.header["warnings"] == [f"UserWarning: {text}-warning"]
-        for other in {"one", "two", "three"} - {text}:
+        for other in texts - {text}:
             assert other not in answer.log
     assert worker.call(text="x").header["log_end"] == (worker.folder / "log").stat().st_size
 

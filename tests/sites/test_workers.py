@@ -107,6 +107,17 @@ class Bench:
     def pids(self) -> list[int]:
         return [seat.process.pid for seat in self.workers.staff.seats]
 
+    def gone(self, pids: Sequence[int], within: float = 15.0) -> bool:
+        """Whether processes end while the pool's loop goes on."""
+
+        async def wait() -> None:
+            deadline = time.monotonic() + within
+            while any(map(alive, pids)) and time.monotonic() < deadline:
+                await asyncio.sleep(0.01)
+
+        self.do(wait())
+        return not any(map(alive, pids))
+
     def close(self) -> None:
         pids = self.pids()
         self.do(self.workers.close())
@@ -326,7 +337,7 @@ def test_a_worker_that_left_something_is_replaced_and_what_it_left_is_killed(ben
     bench.run(calls)
     left = [bench.value(call) for call in calls]
     assert len(set(left)) == 4
-    assert gone(left)
+    assert bench.gone(left)
 
 
 def leave(x: int) -> int:
