@@ -79,6 +79,7 @@ def test_withdrawing_cancels_only_when_nobody_else_waits(place: Place, session: 
     assert place.lines() == ["slow 1", "slow 1 ended"]
 
 
+@pytest.mark.slow
 def test_a_job_that_another_process_waits_for_goes_on_in_its_owner(place: Place, session: Embedded) -> None:
     job = weft.submit(work.slow, log=place.log, value=2, seconds=8.0)
     other = place.start(
