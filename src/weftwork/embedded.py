@@ -26,7 +26,7 @@ from weftwork.engine.jobs import Request, Waiter
 from weftwork.engine.leaving import PATIENCE
 from weftwork.engine.mapping import Mapper
 from weftwork.engine.portal import Portal
-from weftwork.errors import CalculationFailed, Cancelled, Conflict, Invalid, NotFound
+from weftwork.errors import CalculationFailed, Cancelled, Conflict, Invalid, WeftError
 from weftwork.handles import Job, Run, shaped
 from weftwork.modules.loading import Prepared, prepare
 from weftwork.modules.stored import stored_workflow
@@ -206,11 +206,15 @@ class Embedded:
         ledger, seen = self.home.ledger, -1
         while True:
             await asyncio.sleep(HEED)
-            version = await asyncio.to_thread(ledger.version)
-            if version == seen:
+            try:
+                version = await asyncio.to_thread(ledger.version)
+                if version == seen:
+                    continue
+                by = (await asyncio.to_thread(ledger.run, run)).cancel
+            except WeftError:
+                # Out of reach for now: the next look may find it.
                 continue
             seen = version
-            by = (await asyncio.to_thread(ledger.run, run)).cancel
             if by is not None:
                 driver.cancel(by)
                 return
@@ -270,7 +274,7 @@ class Embedded:
         self.home.store.put_many(_carried(prepared))
         fixed = {name: self.home.binder.bind_one(module, name, value) for name, value in constants.items()}
         rows = ({**dict(zip(names, row, strict=True)), **fixed} for row in zip(*columns, strict=False))
-        return Mapper(self.engine, self._portal, module, frame, placement, rows).results(self._shape)
+        return Mapper(self.engine, self._portal, module, frame, placement, rows).results(shaped)
 
     # Ask
 
@@ -290,12 +294,7 @@ class Embedded:
 
     def why_step(self, run: str, step: str) -> str:
         """Why a step of a run ran, was answered from the cache, or did not run."""
-        for row in self.home.ledger.steps(run):
-            if row.step == step:
-                if row.job is not None:
-                    return self.why(row.job)
-                return f"{step} is {row.state}: {row.detail.get('why') or 'no reason was given'}"
-        raise NotFound(f"the run {run} has no step {step!r}")
+        return "\n".join(why.why_step(self.home.ledger, self.home.store, run, step))
 
     def logs(self, job: str) -> str:
         """What a job wrote to its streams, over all of its attempts."""

@@ -20,6 +20,7 @@ def why(home: str | None, what: str) -> None:
     """
     from weftwork.cli.finding import step_of
     from weftwork.engine.why import why as told
+    from weftwork.engine.why import why_step as told_of_step
 
     opened = open_home(home)
     if what.startswith("j") and ":" not in what:
@@ -32,11 +33,7 @@ def why(home: str | None, what: str) -> None:
             out("\n".join(told(opened.ledger, opened.store, row.job.id)))
             return
     run, step = step_of(opened, what)
-    found = next(each for each in opened.ledger.steps(run.id) if each.step == step)
-    if found.job is not None:
-        out("\n".join(told(opened.ledger, opened.store, found.job)))
-    else:
-        out(f"{step} is {found.state}: {found.detail.get('why') or 'no reason was given'}")
+    out("\n".join(told_of_step(opened.ledger, opened.store, run.id, step)))
 
 
 @click.command(short_help="Say what the key of a calculation is made of.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,8 +10,8 @@ from weftwork.core import codecs
 from weftwork.core.bundle import differences
 from weftwork.core.checksum import Checksum, canonical, from_canonical, shorten
 from weftwork.core.values import Ref
-from weftwork.errors import WeftError
-from weftwork.ports import JobRow, Ledger, Store
+from weftwork.errors import NotFound, WeftError
+from weftwork.ports import JobRow, Ledger, StepRow, Store
 
 _CANDIDATES = 50
 """How many earlier jobs are looked at for the one most alike: the items of a map differ in their inputs alone."""
@@ -21,6 +21,23 @@ def why(ledger: Ledger, store: Store, job: str) -> list[str]:
     """Lines that say why a job ran or was answered from the cache, against the earlier job most like it."""
     row = ledger.job(job)
     return list(_Teller(ledger, store).told(row))
+
+
+def why_step(ledger: Ledger, store: Store, run: str, step: str) -> list[str]:
+    """Lines that say why a step of a run ran, was answered from the cache, or did not run.
+
+    For a map: how many of its items ran, and why the first of these did; for a race: each of its candidates. Raises
+    :class:`~weftwork.errors.NotFound` for a step that the run does not have.
+    """
+    rows = ledger.steps(run)
+    teller = _Teller(ledger, store)
+    own = next((row for row in rows if row.step == step), None)
+    if own is not None and own.job is not None:
+        return list(teller.told(ledger.job(own.job)))
+    parts = [row for row in rows if row.step.startswith((f"{step}[", f"{step}{{"))]
+    if own is None and not parts:
+        raise NotFound(f"the run {run} has no step {step!r}")
+    return list(teller.told_in_parts(step, own, parts))
 
 
 class _Teller:
@@ -41,13 +58,29 @@ class _Teller:
         if failure is not None:
             yield f"  {failure}"
         if not row.placement.cache:
-            yield "  it was asked to run whether or not a result is known (cache: false)"
+            yield "  it was to run whether or not a result is known (cache: false, or its module says deterministic: false)"
         yield from self._unusable(row)
         earlier = self._nearest(row)
         if earlier is not None:
             yield from self._compared(row, earlier)
             return
         yield f"  nothing to compare it with: {job.name} was never calculated here before"
+
+    def told_in_parts(self, step: str, own: StepRow | None, parts: Sequence[StepRow]) -> Iterator[str]:
+        """A step that is no single job: a map, a race, or one that never got so far."""
+        if own is not None and (not parts or own.detail.get("why")):
+            yield f"{step} is {own.state}: {own.detail.get('why') or 'no reason was given'}"
+        jobs = [(part, self._ledger.job(part.job)) for part in parts if part.job is not None]
+        ran = [row for part, row in jobs if not row.job.cached]
+        if any("{" in part.step for part in parts):
+            for _, row in jobs:
+                yield from self.told(row)
+        elif ran:
+            yield f"{step}: {len(ran)} of {len(parts)} items ran, and {len(jobs) - len(ran)} came from the cache; the first:"
+            yield from self.told(ran[0])
+        elif jobs:
+            yield f"{step}: all {len(jobs)} items came from the cache; the first:"
+            yield from self.told(jobs[0][1])
 
     def _nearest(self, row: JobRow) -> JobRow | None:
         """The earlier job that differs in the fewest parts; of equals the one that the ledger names first."""
