@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,14 @@ from weftwork.embedded import Embedded
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "project")]
 
 from engine_place import Place  # noqa: E402
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    """Keys as in a plain process: a warning that pytest makes an error is a setting that counts."""
+    with warnings.catch_warnings():
+        warnings.filters[:] = [each for each in warnings.filters if each[0] != "error"]  # type: ignore[index]
+        yield
 
 
 @pytest.fixture

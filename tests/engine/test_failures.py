@@ -106,7 +106,7 @@ def test_more_than_the_machine_has_is_refused_before_anything_runs(place: Place,
 def test_a_supervisor_that_is_killed_is_a_failure_of_the_site_and_is_tried_again(
     place: Place, session: Embedded
 ) -> None:
-    job = weft.submit(work.command, log=place.log, value=1, seconds=1.0)
+    job = weft.submit(work.command, log=place.log, value=1, seconds=3.0)
     place.has("nap 1")
     for process in place.processes(supervisor=True):
         if "supervise" in " ".join(process.cmdline()):

@@ -83,6 +83,9 @@ def verified(chunks: Iterable[bytes], expected: Checksum) -> Iterator[bytes]:
         raise Corrupt(f"the bytes of {expected.short} have the checksum {found.short}", expected=expected, found=found)
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 def canonical(value: Any) -> bytes:
     """The one encoding of a JSON value: sorted keys, compact, UTF-8.
 
@@ -94,9 +97,10 @@ def canonical(value: Any) -> bytes:
     Raises :class:`~weftwork.errors.Invalid`, which names the place and type of what cannot be encoded.
     """
     try:
+        if type(value) is int:
+            return str(value).encode("ascii")
         _check(value, (), set())
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return text.encode("utf-8")
+        return _ENCODER.encode(value).encode("utf-8")
     except (ValueError, RecursionError) as error:
         if isinstance(error, Invalid):
             raise

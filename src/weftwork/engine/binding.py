@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from weftwork.core import codecs
 from weftwork.core.calculation import Calculation
-from weftwork.core.checksum import Checksum
+from weftwork.core.checksum import Checksum, from_canonical
 from weftwork.core.module import Module
 from weftwork.core.values import Directory, File, Ref, Type, convert, infer
 from weftwork.errors import Corrupt, Invalid, MissingInputs, NotFound, WeftError
@@ -206,6 +206,21 @@ class Binder:
             value = self.value(ref)
         return self.put(declared, value, where)
 
+    def values(self, outputs: Sequence[Mapping[str, Ref]]) -> Iterator[dict[str, Any]]:
+        """The values of many outputs, fresh, one after the other: the small ones are read from the store together."""
+        small = {ref.checksum for each in outputs for ref in each.values() if ref.type.inline and ref.size <= _SMALL}
+        try:
+            held = self._store.get_many(list(small))
+        except Corrupt:
+            held = {}
+        for each in outputs:
+            yield {
+                name: from_canonical(held[ref.checksum])
+                if ref.checksum in held and ref.type.inline
+                else self.value(ref)
+                for name, ref in each.items()
+            }
+
     def value(self, ref: Ref) -> Any:
         """The value, fresh. Raises :class:`~weftwork.errors.MissingInputs` where its bytes are gone."""
         try:
@@ -249,6 +264,9 @@ class Binder:
         finally:
             temporary.unlink(missing_ok=True)
 
+
+_SMALL = 64 * 1024
+"""Bytes up to which values are read together."""
 
 _RAW = frozenset({"text", "bytes", "image", "file"})
 """Types whose canonical bytes are the bytes themselves."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import Checksum
@@ -21,13 +21,20 @@ LAST = ", the last to wait for it"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A calculation to be got: with what runs it, where, and for which step of which run."""
+    """A calculation to be got: with what runs it, where, and for which step of which run.
+
+    A module that says of itself that it is not deterministic is never answered from the cache, whatever was asked for.
+    """
 
     calculation: Calculation
     module: Module
     placement: Placement
     run: str | None = None
     step: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.placement.cache and not self.module.deterministic:
+            object.__setattr__(self, "placement", replace(self.placement, cache=False))
 
 
 @dataclass(slots=True, eq=False)

@@ -16,7 +16,7 @@ from weftwork.core.placement import Placement
 from weftwork.engine.engine import Engine
 from weftwork.engine.jobs import Request, Waiter
 from weftwork.engine.portal import Portal
-from weftwork.errors import Invalid
+from weftwork.errors import Invalid, WeftError
 
 CHUNK: Final = 512
 """Calls that go together at most: enough to share a commit, few enough to keep memory flat."""
@@ -45,7 +45,7 @@ class Mapper:
         self._exhausted = False
         self._error: Exception | None = None
 
-    def results(self, shape: Callable[[Record], Any]) -> Generator[Any, None, None]:
+    def results(self, shape: Callable[[Mapping[str, Any]], Any]) -> Generator[Any, None, None]:
         """The results in order. Closing it withdraws from all that is in flight."""
         try:
             while True:
@@ -53,11 +53,11 @@ class Mapper:
                     self._send()
                 if not self._flying:
                     break
-                for waiter in self._next():
-                    if waiter.error is not None:
-                        raise waiter.error
-                    assert waiter.record is not None
-                    yield shape(waiter.record)
+                records, error = _until_error(self._next())
+                for values in self._engine.binder.values([dict(record.outputs) for record in records]):
+                    yield shape(values)
+                if error is not None:
+                    raise error
             if self._error is not None:
                 raise self._error
         finally:
@@ -106,6 +106,16 @@ class Mapper:
                 self._error, self._exhausted = error, True
                 break
         return bound
+
+
+def _until_error(waiters: list[Waiter]) -> tuple[list[Record], WeftError | None]:
+    """The records of those that ended well before the first that did not, and its error."""
+    records: list[Record] = []
+    for waiter in waiters:
+        if waiter.record is None:
+            return records, waiter.error
+        records.append(waiter.record)
+    return records, None
 
 
 async def all_ended(engine: Engine, requests: list[Request]) -> list[Waiter]:

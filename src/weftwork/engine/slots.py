@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from weftwork.core.placement import Resources
+from weftwork.engine.jobs import internal
 from weftwork.errors import Refused, WeftError
 from weftwork.ports import Ledger
 
@@ -112,7 +113,7 @@ class Slots:
                 self._thread, ask, self._owner, self._host, self.capacity, wants, self._running
             )
         except Exception as error:
-            self._fail(error)
+            self._fail(internal(error))
             return True
         for holder in got:
             waiting = self._waiting.pop(holder, None)
@@ -122,7 +123,7 @@ class Slots:
                 waiting[1].set_result(None)
         return bool(got)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: WeftError) -> None:
         waiting, self._waiting = self._waiting, {}
         for _, future in waiting.values():
             if not future.done():
