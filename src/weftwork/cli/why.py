@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from weftwork.cli.text import as_json as json_text
 from weftwork.cli.text import out
 from weftwork.config import open_home
-from weftwork.errors import NotFound
+from weftwork.ports import JobRow
 
 
 @click.command(short_help="Say why a job or step ran, or did not.")
@@ -16,24 +18,26 @@ from weftwork.errors import NotFound
 def why(home: str | None, what: str) -> None:
     """Say why a job or step ran, was answered from the cache, or did not run.
 
-    A STEP is one of the latest run, or RUN:STEP. What is told comes from the records that made the key.
+    A STEP is one of the latest run, or RUN:STEP; the name of a job by itself stands for the latest one. What is told
+    comes from the records that made the key.
     """
-    from weftwork.cli.finding import step_of
+    from weftwork.cli.finding import job_or_step
     from weftwork.engine.why import why as told
     from weftwork.engine.why import why_step as told_of_step
 
     opened = open_home(home)
-    if what.startswith("j") and ":" not in what:
-        try:
-            row = opened.ledger.job(what)
-        except NotFound:
-            if not opened.ledger.runs(1):
-                raise
-        else:
-            out("\n".join(told(opened.ledger, opened.store, row.job.id)))
-            return
-    run, step = step_of(opened, what)
-    out("\n".join(told_of_step(opened.ledger, opened.store, run.id, step)))
+    found = job_or_step(opened, what)
+    if isinstance(found, JobRow):
+        lines = told(opened.ledger, opened.store, found.job.id)
+    else:
+        run, step = found
+        lines = told_of_step(opened.ledger, opened.store, run.id, step.step)
+    out("\n".join(lines))
+
+
+def _tell(lines: list[str]) -> None:
+    """Print the lines, files below this folder as a person here names them."""
+    out("\n".join(lines).replace(f"({os.getcwd()}{os.sep}", "("))
 
 
 @click.command(short_help="Say what the key of a calculation is made of.")
