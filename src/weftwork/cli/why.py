@@ -32,7 +32,7 @@ def why(home: str | None, what: str) -> None:
     else:
         run, step = found
         lines = told_of_step(opened.ledger, opened.store, run.id, step.step)
-    out("\n".join(lines))
+    _tell(lines)
 
 
 def _tell(lines: list[str]) -> None:
