@@ -5,7 +5,8 @@ dicts, arrays, ...), numbered in the order in which a traversal with sorted name
 place::
 
     {"format": "weft.bundle.v1", "codecs": {...}, "counts": [...], "entry": VALUE, "declared": [VALUE, ...],
-     "nodes": [NODE, ...], "packages": [...], "optimize": 0}
+     "nodes": [NODE, ...], "packages": [...], "optimize": 0,
+     "settings": [[name, VALUE], ...], "patches": [...], "limits": {...}}
 
     VALUE   null | bool | int | float | str | {"ref": 3} | {"tuple": [...]} | {"decimal": "0.1"} | {"name": [module, qualname]} ...
     NODE    {"kind": "function", "name", "qualname", "module": 0, "form", "source", "line", "column", "free", "closure", ...}
@@ -54,6 +55,8 @@ def identity(document: Mapping[str, Any]) -> Checksum:
         document["optimize"],
         document["entry"],
         document["declared"],
+        document.get("settings", []),
+        document.get("patches", []),
     ]
     return Checksum.of(canonical([*parts, nodes]))
 

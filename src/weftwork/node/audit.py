@@ -95,8 +95,15 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         path, _, flags = arguments
         if not isinstance(path, int) and not _only_writes(flags):
             _noted.opened.append(path)
+    elif event in _PLACES:
+        if arguments and isinstance(arguments[0], str | bytes | os.PathLike):
+            _noted.opened.append(arguments[0])
     elif event == "import":
         _noted.imported.append(arguments[0])
+
+
+_PLACES = frozenset({"ctypes.dlopen", "sqlite3.connect", "os.listdir", "os.scandir"})
+"""Events beside ``open`` that name what is read."""
 
 
 def _only_writes(flags: Any) -> bool:

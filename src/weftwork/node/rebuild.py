@@ -17,7 +17,7 @@ from typing import Any
 from weftwork.core import syntax
 from weftwork.core.checksum import Checksum
 from weftwork.errors import Invalid
-from weftwork.node import classes, extensions
+from weftwork.node import classes, extensions, settings
 from weftwork.node.state import State
 from weftwork.node.values import INLINE, NODES, entries
 
@@ -63,11 +63,16 @@ class Rebuild:
         entry = self.decode(self._document["entry"])
         while self._later:
             self._later.popleft()()
+        self._settings = settings.apply(self._document, self.decode)
+        while self._later:
+            self._later.popleft()()
         return entry
 
     def state(self) -> State:
         """What restores the captured state after a call, taken now."""
         state = State()
+        for name, check in self._settings:
+            state.add(name, check)
         for index, made in sorted(self._made.items()):
             node = self._nodes[index]
             if node["kind"] == "module":

@@ -12,10 +12,12 @@ import array
 import collections
 import copy
 import copyreg
+import enum
 import functools
 import io
 import pickle
 import types
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -46,11 +48,18 @@ class State:
     def watch(self, name: str, value: Any) -> None:
         """Keep what a mutable object holds now."""
         for check in _checks_of(value):
-            self._names.append(name)
-            self._checks.append(check)
+            self.add(name, check)
+        if isinstance(value, types.FunctionType) and hasattr(value, "registry"):
+            self._opaque.append(functools.partial(_registry, value))
+            self._prints.append(_registry(value))
         if not isinstance(value, (*_PLAIN, _LRU)) and not _is_transparent(value):
             self._opaque.append(functools.partial(_fingerprint, value))
             self._prints.append(_fingerprint(value))
+
+    def add(self, name: str, check: Callable[[], bool]) -> None:
+        """Have ``check`` put something back: it tells whether it had to."""
+        self._names.append(name)
+        self._checks.append(check)
 
     def watch_names(self, name: str, names: dict[str, Any]) -> None:
         """Keep the names of a module or the attributes of an object."""
@@ -61,7 +70,8 @@ class State:
 def _checks_of(value: Any) -> list[_Check]:
     kind = type(value)
     if isinstance(value, type):
-        return [_check_class(value)]
+        members = vars(value).get("_member_map_", {}).values() if isinstance(value, enum.EnumMeta) else ()
+        return [_check_class(value), *(_check_dict(vars(member)) for member in members)]
     if kind is types.CellType:
         return [_check_cell(value)]
     if kind is _LRU:
@@ -96,6 +106,11 @@ def _is_transparent(value: Any) -> bool:
         return False
     plain = kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
     return plain or (isinstance(value, BaseException) and kind.__reduce__ is BaseException.__reduce__)
+
+
+def _registry(function: Any) -> bytes:
+    """What a generic function dispatches to."""
+    return repr([(id(kind), id(item)) for kind, item in function.registry.items()]).encode()
 
 
 class _Printer(pickle.Pickler):
@@ -271,12 +286,33 @@ def _put_back(value: Any, kept: Any, same: Callable[[], Any]) -> _Check:
     return check
 
 
+def _check_empty(value: Any) -> _Check:
+    """Weak collections are caches of live objects: they begin each call empty."""
+
+    def check() -> bool:
+        if not len(value):
+            return False
+        value.clear()
+        return True
+
+    return check
+
+
+_WEAK = (weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet)
 _CONTENTS: tuple[tuple[Any, Callable[[Any], _Check]], ...] = (
     (list, _check_list),
     (dict, _check_dict),
     ((set, bytearray, array.array, collections.deque), _check_equal),
+    (_WEAK, _check_empty),
 )
 _SEEN = frozenset(
     {list, dict, set, bytearray, array.array, collections.deque, collections.OrderedDict, collections.defaultdict}
-    | {collections.Counter, types.SimpleNamespace, types.CellType, types.MappingProxyType, functools.cached_property}
+    | {
+        collections.Counter,
+        types.SimpleNamespace,
+        types.CellType,
+        types.MappingProxyType,
+        functools.cached_property,
+        *_WEAK,
+    }
 )

@@ -173,6 +173,12 @@ def _array(decoder: Decoder, node: Mapping[str, Any], made: Made) -> Any:
         for position, item in enumerate(node["items"]):
             value.flat[position] = decoder.decode(item)
         return value
+    if "of" in node:
+        view: Any = numpy.ndarray(
+            node["shape"], _dtype(node["dtype"]), decoder.decode(node["of"]), node["offset"], node["strides"]
+        )
+        view.flags.writeable = node["writeable"]
+        return view
     flat = numpy.frombuffer(_bytes(decoder, node["bytes"]), _dtype(node["dtype"]))
     value = flat.reshape(node["shape"], order="F" if node.get("fortran") else "C").copy("K")
     value.flags.writeable = node["writeable"]

@@ -17,13 +17,38 @@ from typing import Any
 from weftwork.core.bundle import CODECS, FORMAT, identity
 from weftwork.core.checksum import Checksum
 from weftwork.errors import Invalid, Refused
-from weftwork.python import classes, files
+from weftwork.python import classes, files, patches, settings
 from weftwork.python.checks import Caution
+from weftwork.python.values import share
 from weftwork.python.walk import Walker, unwrapped
 
 __all__ = ["Bundled", "Caution", "bundle"]
 
-_DOCSTRINGS = frozenset({"__doc__", "getdoc"})
+_DOCSTRINGS = frozenset({"__doc__", "getdoc", "pydoc", "help", "doctest"})
+_PLACES = frozenset(
+    {
+        "getsource",
+        "getsourcelines",
+        "findsource",
+        "getcomments",
+        "getsourcefile",
+        "getframeinfo",
+        "f_lineno",
+        "tb_lineno",
+    }
+    | {
+        "co_firstlineno",
+        "co_lines",
+        "co_positions",
+        "co_filename",
+        "extract_stack",
+        "extract_tb",
+        "format_exc",
+        "format_tb",
+    }
+    | {"format_exception", "format_stack", "TracebackException", "stack"}
+)
+"""What shows sources, files or lines."""
 _NAMESPACES = frozenset({"__dict__", "vars"})
 _BLIND = frozenset({"len", "isinstance", "abs", "float", "int", "round", "bool", "get", "type"})
 """Calls that do not see the order of a dict."""
@@ -70,7 +95,11 @@ def bundle(function: Callable[..., Any], *, uses: Iterable[Any] = ()) -> Bundled
         walker.finish()
         forms = [files.declare(walker, value) for value in declared]
         walker.finish()
+        held = settings.settings(walker)
+        patched = patches.patches(walker)
+        walker.finish()
         counts = _counts(walker, names)
+        share(walker)
     except RecursionError:
         raise Refused(
             f"the values that {_title(function)} reaches are nested too deeply; pass them as inputs"
@@ -85,6 +114,8 @@ def bundle(function: Callable[..., Any], *, uses: Iterable[Any] = ()) -> Bundled
         "nodes": walker.nodes,
         "packages": sorted(walker.packages),
     }
+    told = {"settings": held, "patches": patched, "limits": settings.limits()}
+    document.update({name: value for name, value in told.items() if value})
     return Bundled(document, walker.blobs, tuple(sorted(walker.packages)), tuple(walker.cautions))
 
 
@@ -127,6 +158,8 @@ def _counts(walker: Walker, names: frozenset[str]) -> list[str]:
             node["doc"] = cls.__doc__ if isinstance(cls.__doc__, str) else None
     if walker.iterates or walker.called - _BLIND - {function.__name__ for function, _ in walker.functions}:
         counts.append("order")
+    if mentions & _PLACES:
+        counts.append("places")
     if mentions & _NAMESPACES:
         counts.append("namespaces")
         for cls, node in walker.classes:

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from weftwork.python.reads import Chain, argument_count, constant_argument
 
-CautionKind = Literal["clock", "random", "environment", "subprocess", "open"]
+CautionKind = Literal["clock", "random", "environment", "subprocess", "open", "setting"]
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,15 @@ _SEEDS = _words("random.seed numpy.random.seed")
 _NOT_RANDOM = _words(
     "numpy.random.Generator numpy.random.SeedSequence numpy.random.PCG64 numpy.random.Philox numpy.random.MT19937"
 )
+SURROUNDINGS: Final = _words(
+    "os.getcwd os.cpu_count os.getpid os.getlogin os.uname socket.gethostname socket.getfqdn platform.node "
+    "getpass.getuser pathlib.Path.home pathlib.Path.cwd sys.argv multiprocessing.cpu_count"
+)
 _PROCESS = _words("os.system os.popen os.fork os.posix_spawn os.startfile pty.spawn")
 _OPEN = _words(
     "open io.open os.open os.listdir os.scandir os.walk glob.glob codecs.open gzip.open bz2.open lzma.open numpy.load "
-    "numpy.loadtxt numpy.genfromtxt numpy.fromfile numpy.memmap sqlite3.connect"
+    "numpy.loadtxt numpy.genfromtxt numpy.fromfile numpy.memmap sqlite3.connect h5py.File netCDF4.Dataset xarray.open_dataset xarray.open_mfdataset xarray.open_zarr "
+    "pyarrow.parquet.read_table pyarrow.csv.read_csv pyarrow.feather.read_table tables.open_file"
 )
 _OPENING_METHODS = frozenset({"read_text", "read_bytes", "iterdir"})
 
@@ -71,7 +76,7 @@ def caution(dotted: str, chain: Chain) -> tuple[CautionKind, str] | None:
     top = dotted.partition(".")[0]
     if dotted in _CLOCK:
         return "clock", dotted
-    if dotted.startswith(("os.environ", "os.environb", "os.getenv")):
+    if dotted.startswith(("os.environ", "os.environb", "os.getenv")) or dotted in SURROUNDINGS:
         return "environment", dotted
     if top == "subprocess" or dotted in _PROCESS or dotted.startswith(("os.exec", "os.spawn")):
         return ("subprocess", dotted) if dotted.count(".") else None

@@ -18,7 +18,8 @@ from weftwork.errors import NotFound
 from weftwork.node.distributions import normalise
 
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?[^;]*(?:;(.*))?")
-_EXTRA = re.compile(r"""\bextra\s*==\s*['"]""")
+_EXTRA = re.compile(r"""\bextra\s*==\s*['"]([^'"]*)""")
+_DEVELOPERS = re.compile(r"test|dev|doc|lint|typing|mypy|check|cover|release|^all$|^ci$|bench|example|tutorial")
 
 
 def python_environment(packages: Iterable[str]) -> dict[str, Any]:
@@ -43,6 +44,8 @@ def package_versions(packages: Iterable[str]) -> dict[str, str]:
     for name in wanted:
         if _about(name) is None:
             raise NotFound(f"the package {name!r} is not installed in this environment; install it here", package=name)
+    # What a library uses when it happens to be installed, as pandas does pyarrow, acts on its results too.
+    wanted += [extra for name in wanted for extra in _optional(name)]
     while wanted:
         name = wanted.pop()
         about = _about(name)
@@ -61,6 +64,25 @@ def _about(name: str) -> tuple[str, tuple[str, ...]] | None:
     except importlib.metadata.PackageNotFoundError:
         return None
     return distribution.version, tuple(_requirements(distribution))
+
+
+@functools.lru_cache(maxsize=4096)
+def _optional(name: str) -> tuple[str, ...]:
+    """The installed requirements of a distribution's extras, those of its developers apart."""
+    found = []
+    for text in _requires(name):
+        match = _REQUIREMENT.match(text)
+        extra = _EXTRA.search(match.group(3) or "") if match else None
+        if match and extra and not _DEVELOPERS.search(extra.group(1)) and _about(normalise(match.group(1))):
+            found.append(normalise(match.group(1)))
+    return tuple(found)
+
+
+def _requires(name: str) -> list[str]:
+    try:
+        return importlib.metadata.requires(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
 
 
 def _requirements(distribution: importlib.metadata.Distribution) -> Iterator[str]:

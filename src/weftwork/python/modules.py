@@ -101,8 +101,14 @@ def whole(walker: Walker, module: types.ModuleType) -> None:
             require(walker, namespace, name)
 
 
-def require(walker: Walker, namespace: dict[str, Any], name: str) -> None:
-    """Write one name of a module, once."""
+def of_project(value: Any) -> bool:
+    """Whether this is a function or class that the project defines."""
+    home = value.__module__ if isinstance(value, types.FunctionType | type) else None
+    return isinstance(home, str) and origin_of(home).walked
+
+
+def require(walker: Walker, namespace: dict[str, Any], name: str, *given: Any) -> None:
+    """Write one name of a module, once; ``given`` is its value where the module does not hold it itself."""
     names: dict[str, Any] = walker.nodes[module_index(walker, namespace)]["names"]
     if name in names:
         return
@@ -110,7 +116,7 @@ def require(walker: Walker, namespace: dict[str, Any], name: str) -> None:
         names[name] = {"own": module_name(namespace) if name == "__name__" else name}
         return
     names[name] = None  # a cycle through this name finds it written
-    names[name] = walker.encode_at(f"{module_name(namespace)}.{name}", namespace[name])
+    names[name] = walker.encode_at(f"{module_name(namespace)}.{name}", given[0] if given else namespace[name])
 
 
 def link(walker: Walker, namespace: dict[str, Any], name: str, module: types.ModuleType) -> bool:

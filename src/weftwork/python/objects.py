@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import enum
 import functools
 import logging
@@ -27,6 +28,8 @@ def encode(walker: Walker, value: Any) -> Any:
     rule = _RULES.get(type(value))
     if rule is not None:
         return rule(walker, value)
+    if type(value).__module__ in ("ctypes", "_ctypes") or (ctypes is not None and isinstance(value, ctypes.CDLL)):
+        raise walker.refused(f"a {type(value).__name__} of ctypes, which is an address of this process,")
     if isinstance(value, enum.Enum):
         return _member(walker, value)
     if isinstance(value, logging.Logger):
@@ -138,9 +141,11 @@ def _typing_alias(walker: Walker, value: Any) -> Any:
     return {"call": [walker.encode(function), [walker.encode(item) for item in arguments]]}
 
 
-def _weak(_: Walker, value: Any) -> Any:
+def _weak(walker: Walker, value: Any) -> Any:
     """Weak collections are caches of live objects: they begin empty."""
-    return {"call": [{"name": ["weakref", type(value).__name__]}, []]}
+    node = walker.node(value, "object")
+    node.update(callable={"name": ["weakref", type(value).__name__]}, arguments=[])
+    return walker.ref(value)
 
 
 _RULES: dict[type, Any] = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import dis
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import CodeType
@@ -55,6 +56,8 @@ class Reads:
     """What a ``getattr`` or ``hasattr`` with a computed name is applied to."""
     mentions: set[str] = field(default_factory=set)
     """Names of attributes, wherever they occur."""
+    texts: set[str] = field(default_factory=set)
+    """Names in texts that libraries evaluate in the namespace of their caller."""
     called: set[str] = field(default_factory=set)
     """Last names of what is called."""
     iterates: bool = False
@@ -76,6 +79,7 @@ def _read(node: ast.AST, code: CodeType) -> Reads:
     reads.globals = frozenset(names)
     visitor = _Visitor(reads)
     visitor.visit(node)
+    reads.texts = set(_evaluated(node))
     reads.iterates = any(isinstance(item, _ITERATES) or _unpacks(item) for item in ast.walk(node))
     for name in sorted(written):
         reads.written[name] = getattr(node, "lineno", 0)
@@ -83,6 +87,24 @@ def _read(node: ast.AST, code: CodeType) -> Reads:
 
 
 _ITERATES = (ast.For, ast.AsyncFor, ast.comprehension, ast.YieldFrom, ast.Starred, ast.JoinedStr)
+
+
+_EVALUATING = frozenset({"query", "eval", "evaluate", "from_formula", "dmatrix", "dmatrices"})
+
+
+def _evaluated(tree: ast.AST) -> Iterator[str]:
+    """The names in ``df.query("x > @LIMIT")``, ``numexpr.evaluate("a * b")``, and in formulas (``"y ~ centred(x)"``)."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        for text in (item for each in (*node.args, *node.keywords) for item in ast.walk(each)):
+            if (
+                isinstance(text, ast.Constant)
+                and isinstance(text.value, str)
+                and (name in _EVALUATING or "~" in text.value)
+            ):
+                yield from re.findall(r"[^\W\d]\w*", text.value)
 
 
 def _unpacks(node: ast.AST) -> bool:
@@ -99,7 +121,7 @@ def global_names(code: CodeType) -> tuple[set[str], set[str]]:
     written: set[str] = set()
     for part in _codes(code):
         for instruction in dis.get_instructions(part):
-            if instruction.opname in _READS:
+            if instruction.opname in _READS and not str(instruction.argval).startswith("@"):  # pytest's own
                 read.add(instruction.argval)
             elif instruction.opname in _WRITES:
                 written.add(instruction.argval)

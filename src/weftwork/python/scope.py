@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from weftwork.python.walk import Walker
 
 _MISSING: Final = object()
+_BUILTINS: Final = dict(vars(builtins))
+_INTERACTIVE: Final = frozenset({"_", "input", "display", "get_ipython", "__IPYTHON__", "exit", "quit", "copyright", "credits", "license", "help"})  # fmt: skip
+"""What a prompt or a notebook adds to the builtins or replaces there."""
 
 
 def read(walker: Walker, function: types.FunctionType, definition: Definition, node: dict[str, Any]) -> None:
@@ -61,6 +64,9 @@ class _Scope:
             self._check_computed()
         for name in sorted(self._reads.globals):
             self._global(name)
+        for name in sorted(self._reads.texts - self._reads.globals):
+            if name in self._namespace:  # a text that a library evaluates, such as DataFrame.query("x > @LIMIT")
+                self._global(name)
         for chain in sorted(set(self._reads.chains), key=lambda chain: (chain.root, chain.attributes, chain.line)):
             self._chain(chain)
         if self._strict:
@@ -103,11 +109,20 @@ class _Scope:
         if value is _MISSING:
             if name in checks.REFUSED_BUILTINS and hasattr(builtins, name) and self._strict:
                 self._refuse(f"{name}(), which {checks.REFUSED_BUILTINS[name]},", self._line_of(name), name)
+            self._builtin(name)
             return
         if isinstance(value, types.ModuleType):
             modules.link(self._walker, self._namespace, name, value)  # the chains tell what is read of it
             return
         modules.require(self._walker, self._namespace, name)
+
+    def _builtin(self, name: str) -> None:
+        """What somebody put among the builtins is a global of its readers."""
+        value = vars(builtins).get(name, _MISSING)
+        if value is _BUILTINS.get(name, _MISSING) and not modules.of_project(value):
+            return
+        if value is not _MISSING and name not in _INTERACTIVE and self._strict:
+            modules.require(self._walker, self._namespace, name, value)
 
     def _line_of(self, name: str) -> int:
         return next((chain.line for chain in self._reads.chains if chain.root == name), self._definition.line)
@@ -266,7 +281,7 @@ class _Scope:
             if dotted == name or dotted.startswith(name + "."):
                 self._refuse(f"{name}, which {why},", chain.line, name.rpartition(".")[2])
         found = checks.caution(dotted, chain)
-        if found is not None and found[0] != "environment":
+        if found is not None and (found[0] != "environment" or dotted in checks.SURROUNDINGS):
             self._caution(found[0], found[1], chain.line)
         elif found is not None and not self._environment_named():
             self._caution("environment", dotted, chain.line)

@@ -12,14 +12,16 @@ import contextlib
 import functools
 import linecache
 import os
+import sys
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from weftwork.core import syntax
 from weftwork.errors import Refused
+from weftwork.python import stores as seen
 
 _FUTURE = functools.reduce(
     lambda mask, name: mask | getattr(__future__, name).compiler_flag, __future__.all_feature_names, 0
@@ -54,6 +56,39 @@ class _File:
 
     by_line: dict[int, list[Definition]]
     by_name: dict[str, list[Definition]]
+    tree: ast.Module
+    text: str
+
+    @functools.cached_property
+    def stores(self) -> tuple[seen.Store, ...]:
+        """What is set in things that names of the module lead to."""
+        return seen.stores(self.tree)
+
+    @functools.cached_property
+    def calls(self) -> tuple[seen.Store, ...]:
+        """Calls made for their effect while it is imported."""
+        return seen.calls(self.tree)
+
+    @functools.cached_property
+    def rewritten(self) -> tuple[CodeType, ...]:
+        """The code objects of the file as pytest compiles it."""
+        hook: Any = sys.modules.get("_pytest.assertion.rewrite")
+        if hook is None:
+            return ()
+        tree = ast.parse(self.text)
+        hook.rewrite_asserts(tree, self.text.encode())
+        return tuple(_codes(compile(tree, "<rewritten>", "exec", dont_inherit=True)))
+
+    @functools.cached_property
+    def imports(self) -> tuple[tuple[str, int, tuple[str, ...]], ...]:
+        return seen.imports(self.tree)
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _codes(constant)
 
 
 def describe(function: FunctionType) -> str:
@@ -97,6 +132,8 @@ def _matching(function: FunctionType, file: _File) -> Definition:
     # An edit above it moves a definition without changing it.
     candidates += [item for item in file.by_name.get(code.co_name, []) if item not in candidates]
     matches = [item for item in candidates if _is(item, code)]
+    if not matches and any(name.startswith("@py") for name in code.co_names):
+        matches = [item for item in candidates if _is_rewritten(item, code, file)]
     if not matches:
         where = f"{code.co_filename}:{code.co_firstlineno}"
         raise Refused(
@@ -133,6 +170,11 @@ def _is(item: Definition, code: CodeType) -> bool:
     return any(same_code(again, code) for again in _compiled(item, code))
 
 
+def _is_rewritten(item: Definition, code: CodeType, file: _File) -> bool:
+    """Whether this is the definition with its asserts rewritten by pytest, which changes what they tell alone."""
+    return any(again.co_firstlineno == code.co_firstlineno and same_code(again, code) for again in file.rewritten)
+
+
 def _positioned(item: Definition, code: CodeType) -> bool:
     return any(list(again.co_positions()) == list(code.co_positions()) for again in _compiled(item, code))
 
@@ -163,6 +205,24 @@ def _same_constant(one: Any, other: Any) -> bool:
         return sorted(map(repr, one)) == sorted(map(repr, other))
     # 1, 1.0 and True, 0.0 and -0.0 are equal and not the same.
     return repr(one) == repr(other)
+
+
+def files_of(module: ModuleType) -> Iterator[_File]:
+    """The files that a module was made from: one, or the cells of a notebook."""
+    path = getattr(module, "__file__", None)
+    found = _read(str(path), vars(module)) if path else None
+    if found is not None:
+        yield found
+    cells = vars(module).get("In") if module.__name__ == "__main__" else None
+    for text in cells if isinstance(cells, list) else ():
+        cell = _cell(str(text))
+        if cell is not None:
+            yield cell
+
+
+@functools.lru_cache(maxsize=1024)
+def _cell(text: str) -> _File | None:
+    return _index("<cell>", text)
 
 
 _files: dict[str, tuple[Any, _File | None]] = {}
@@ -203,7 +263,7 @@ def _index(filename: str, text: str) -> _File | None:
     except (SyntaxError, ValueError):
         return None
     lines = text.split("\n")
-    file = _File({}, {})
+    file = _File({}, {}, tree, text)
     imported = tuple(sorted(set(_imported(tree))))
     for node, private in _definitions(tree, None):
         if isinstance(node, ast.Lambda):

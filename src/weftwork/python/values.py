@@ -29,6 +29,9 @@ BLOB_SIZE = 4096
 class Encoder(Protocol):
     """What the rules here need of the walker."""
 
+    arrays: list[tuple[Any, dict[str, Any]]]
+    """Every array met, with its node."""
+
     def encode(self, value: Any) -> Any:
         """The JSON form of any value."""
 
@@ -204,6 +207,7 @@ def encode_numpy(encoder: Encoder, value: Any) -> Any:
 def _array(encoder: Encoder, value: Any) -> Any:
     encoder.uses_package("numpy")
     node = encoder.node(value, "array")
+    encoder.arrays.append((value, node))
     node["shape"] = list(value.shape)
     if value.dtype == object:
         node["items"] = [encoder.encode(item) for item in value.ravel().tolist()]
@@ -215,6 +219,40 @@ def _array(encoder: Encoder, value: Any) -> Any:
         node["fortran"] = True
     node["bytes"] = encode_bytes(encoder, little.tobytes("F" if value.flags.fnc else "C"))
     return encoder.ref(value)
+
+
+def share(encoder: Encoder) -> None:
+    """Arrays that share memory do so on the node too: each is written as a view of the array that owns it."""
+    groups: dict[int, list[tuple[Any, dict[str, Any]]]] = {}
+    for value, node in encoder.arrays:
+        groups.setdefault(id(_owner(value)), []).append((value, node))
+    for group in [group for group in groups.values() if len(group) > 1]:
+        owner = _owner(group[0][0])
+        shared = [
+            each for each in group if any(each[0] is not other and _overlap(each[0], other) for other, _ in group)
+        ]
+        for value, node in shared:
+            if value is owner:
+                continue
+            contiguous = owner.flags.c_contiguous or owner.flags.f_contiguous
+            if not contiguous or owner.dtype != value.dtype or not owner.dtype.isnative or owner.dtype.hasobject:
+                raise encoder.refused("an array that shares its memory with another, in a way that cannot be written,")
+            offset = value.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
+            del node["bytes"]
+            node.pop("fortran", None)
+            node.update(of=encoder.encode(owner), offset=offset, strides=list(value.strides))
+
+
+def _owner(value: Any) -> Any:
+    while type(value.base) is type(value):
+        value = value.base
+    return value
+
+
+def _overlap(one: Any, other: Any) -> bool:
+    import numpy
+
+    return numpy.may_share_memory(one, other) and bool(numpy.shares_memory(one, other))
 
 
 def encode_reduced(encoder: Encoder, value: Any) -> Any:

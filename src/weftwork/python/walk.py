@@ -38,6 +38,7 @@ class Walker:
         self.mentions: set[str] = set()
         self.called: set[str] = set()
         self.iterates = False
+        self.arrays: list[tuple[Any, dict[str, Any]]] = []
         self.whole: set[int] = set()
         self.declared: set[int] = set()
         self.functions: list[tuple[types.FunctionType, dict[str, Any]]] = []
