@@ -110,6 +110,23 @@ class Promise:
             f"{self._name} has no value before the run, so {self._name}[{key!r}] cannot be taken; make a module that does"
         )
 
+    def _valueless(self, *_: Any) -> Any:
+        raise Invalid(
+            f"{self._name} has no value before the run, so the workflow cannot calculate with it; make a module that does"
+        )
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __matmul__ = __rmatmul__ = _valueless
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = _valueless
+    __neg__ = __pos__ = __abs__ = __float__ = __int__ = __index__ = __complex__ = __round__ = __len__ = _valueless
+
+    def __str__(self) -> str:
+        raise Invalid(
+            f"{self._name} has no value before the run, so it cannot stand in a text; make a module that writes the text"
+        )
+
+    def __format__(self, specification: str) -> str:
+        return str(self)
+
     def __repr__(self) -> str:
         return f"<promise of {self._name}>"
 
@@ -197,7 +214,9 @@ class Trace:
             raise Invalid(f"{name}: within a workflow map takes one column; the other inputs are given by name")
         free = [each for each in function.parameters if each not in constants]
         if not free:
-            raise Invalid(f"{name}: every input of {module.name} is given by name; leave the one that the column is for")
+            raise Invalid(
+                f"{name}: every input of {module.name} is given by name; leave the one that the column is for"
+            )
         variable = free[0]
         inputs = {**self._inputs(module, dict(constants), name), variable: ITEM}
         over = self._expression(columns[0], ANY, f"{name}: what it maps over")
