@@ -23,6 +23,13 @@ def test_without_the_cache_it_runs_each_time_and_changes_nothing_for_others(plac
     assert len(place.lines()) == 4
 
 
+def test_a_module_that_is_not_deterministic_runs_each_time(place: Place, session: Embedded) -> None:
+    first = weft.run(values.chance, log=place.log)
+    assert len({weft.run(values.varying, log=place.log) for _ in range(3)} | {first}) == 4
+    assert len(set(values.varying.map([place.log, place.log]))) == 2
+    assert "deterministic: false" in weft.submit(values.varying, log=place.log).why()
+
+
 def test_a_result_that_used_an_undeclared_file_is_given_to_its_caller_alone(place: Place, session: Embedded) -> None:
     project = place.folder / "project"
     project.mkdir()

@@ -117,6 +117,9 @@ def chance(log: str) -> int:
     return int.from_bytes(os.urandom(6), "big")
 
 
+varying = weft.module(deterministic=False)(chance.__weft_function__)
+
+
 @weft.module
 def big(log: str, value: int) -> bytes:
     note(log, "big")
