@@ -113,7 +113,23 @@ def test_a_command_killed_by_a_signal_ends_as_in_a_shell(weft: Weft) -> None:
 def test_an_undeclared_file_is_named_when_the_command_fails(weft: Weft) -> None:
     weft.write("in.txt", "x")
     done = weft("do", "--", "cat", "in.txt", code=1)
-    assert b"is an -i missing for in.txt?" in done.stderr
+    assert b"is -i in.txt missing?" in done.stderr
+
+
+def test_a_module_that_a_script_imports_is_named_when_it_is_missing(weft: Weft) -> None:
+    weft.write("helper.py", "X = 1")
+    weft.write("tools/own.py", "X = 2")
+    weft.write("prog.py", "import helper")
+    weft.write("tools/prog.py", "import own")
+    assert b"is -i helper.py missing?" in weft("do", "--", "python3", "prog.py", code=1).stderr
+    assert b"is -i tools/own.py missing?" in weft("do", "--", "python3", "tools/prog.py", code=1).stderr
+    weft("do", "-i", "helper.py", "--", "python3", "prog.py")
+
+
+def test_an_output_that_was_not_written_is_named_by_its_path_beside_what_was_written(weft: Weft) -> None:
+    weft.write("in.txt", "x")
+    done = weft("do", "-i", "in.txt", "-o", "a b/out.csv", "--", "cp in.txt out.txt", code=1)
+    assert done.stderr.decode().endswith("did not write the output a b/out.csv; it wrote out.txt\n")
 
 
 def test_binary_streams_are_replayed_byte_for_byte(weft: Weft) -> None:

@@ -11,7 +11,6 @@ from weftwork import config
 from weftwork.cli.streams import Streams
 from weftwork.core.placement import Placement, Resources
 from weftwork.errors import ExitCode, Invalid, NoOutput, Signalled, WeftError
-from weftwork.modules.programs import is_line
 from weftwork.modules.wrapping import Wrapped, wrap
 
 if TYPE_CHECKING:
@@ -78,7 +77,9 @@ def _run(home: config.Home, folder: Path, command: Sequence[str], wrapped: Wrapp
         if isinstance(error, (ExitCode, Signalled)):
             return _passed_through(error, folder, command, wrapped)
         if isinstance(error, NoOutput):
-            raise NoOutput(f"{error}{_directory_hint(error)}", **error.details)
+            from weftwork.cli.hints import no_output
+
+            raise no_output(error, folder, wrapped) from None
         raise error
 
 
@@ -108,32 +109,14 @@ def _kept(home: config.Home, job: str, name: str) -> BinaryIO | None:
 def _passed_through(error: WeftError, folder: Path, command: Sequence[str], wrapped: Wrapped) -> int:
     """The exit code of a failed command, as a shell would tell it; and a hint where a file seems to be missing."""
     from weftwork.cli.ending import told
+    from weftwork.cli.hints import undeclared
 
-    undeclared = sorted(_named_files(folder, command) - wrapped.declared)
-    if undeclared:
-        names = ", ".join(os.path.relpath(each, folder) for each in undeclared)
-        told(
-            f"the command ran in a fresh folder that holds its declared inputs only; is an -i missing for {names}? "
-            "(`weft do --trace` lists what a command reads)"
-        )
+    hint = undeclared(error, folder, command, wrapped)
+    if hint:
+        told(hint)
     if isinstance(error, Signalled):
         return 128 + int(error.details.get("signal") or 0)
     return int(error.details.get("exit_code") or 1)
-
-
-def _named_files(folder: Path, command: Sequence[str]) -> set[str]:
-    """Files here that words of the command name."""
-    words = list(command)
-    if is_line(words):
-        words = words[0].replace("<", " ").replace("|", " ").replace(";", " ").split()
-    texts = {text for word in words for text in (word, word.partition("=")[2]) if text}
-    paths = (os.path.normpath(folder / text) for text in texts)
-    return {path for path in paths if os.path.isfile(path) and path.startswith(f"{folder}/")}
-
-
-def _directory_hint(error: NoOutput) -> str:
-    name = str(error.details.get("pattern") or error.details.get("output") or "")
-    return f"; a folder is declared with a slash: -o {name}/" if "should be a file" in str(error) else ""
 
 
 def _resources(limits: dict[str, Any]) -> Resources:

@@ -40,7 +40,9 @@ class Tracer:
             os.unlink(self._path)
         read, missed = undeclared(text, folder, declared, home)
         if not read and not missed:
-            sys.stderr.write("weft: all files that the command read below this folder are declared\n")
+            sys.stderr.write(
+                "weft: no file was opened below this folder that is not declared (a module that Python does not find it never opens)\n"
+            )
         for each in missed:
             sys.stderr.write(f"weft: not declared, and looked for in vain: {each} (add -i {each})\n")
         for each in read:

@@ -83,7 +83,8 @@ def wrap(
         resources=resources or Resources(),
     )
     buffers = (*(data for _, data in programs.read(folder)), _EMPTY)
-    return Wrapped(module, Carried(buffers), files.values(), files.targets, frozenset(files.known()))
+    declared = files.known() | {str(folder / relative) for relative, _, _ in shipped}
+    return Wrapped(module, Carried(buffers), files.values(), files.targets, frozenset(declared))
 
 
 @dataclass(slots=True)
