@@ -92,9 +92,10 @@ def test_a_failure_shows_the_error_its_log_and_where_to_look(weft: Weft) -> None
         (("run", "absent.yaml"), 3, "absent.yaml"),
         (("run",), 2, "give either a workflow or module"),
         (("run", "mods.py:add", "-i", "x=1", "--at", "moon"), 4, "there is no site 'moon'"),
+        (("run", "mods.py:flow", "-i", "x=1", "--at", "moon"), 4, "there is no site 'moon'"),
         (("run", "mods.py:add", "-i", "x=1", "-o", "y=out"), 2, "there is no output 'y'"),
         (("rum",), 2, "did you mean 'run'"),
-        (("show", "j234"), 3, "no job's id begins with 'j234'"),
+        (("show", "j234"), 3, "no job has the name 'j234' or an id that begins so"),
         (("why", "nothing"), 3, "nothing"),
     ],
 )
@@ -150,6 +151,43 @@ def test_why_names_a_step_of_the_latest_run_or_of_another(weft: Weft) -> None:
     weft("run", "mods.py:flow", "-i", "x=4")
     assert "input x: 3.0 → 4.0" in weft.out("why", "add")
     assert "nothing to compare it with" in weft.out("why", f"{first}:add")
+
+
+def test_a_job_without_a_run_is_found_by_its_name_and_the_jobs_of_a_map_by_theirs(weft: Weft) -> None:
+    weft("run", "mods.py:add", "-i", "x=3")
+    weft("run", "mods.py:add", "-i", "x=4")
+    assert weft.out("logs", "add") == "adding 4.0 1.0\n"
+    assert weft.out("get", "add") == "5.0"
+    assert "input x: 3.0 → 4.0" in weft.out("why", "add")
+    weft.write(
+        "maps.py",
+        "import weftwork as weft\nfrom mods import add\n@weft.workflow\ndef all(x: list[float]):\n    return add.map(x)\n",
+    )
+    weft("run", "maps.py:all", "-i", "x=7,8")
+    assert b"has 2 jobs: name one, as in 'add[0]'" in weft("logs", "add", code=3).stderr
+    assert weft.out("logs", "add[1]") == "adding 8.0 1.0\n"
+
+
+def test_without_a_command_it_shows_its_help(weft: Weft) -> None:
+    done = weft(code=2)
+    assert done.stderr.startswith(b"Usage: weft ")
+    assert done.stderr.count(b"Usage:") == 1
+
+
+def test_a_line_that_announces_others_is_told_without_the_announcement() -> None:
+    from weftwork.cli.text import headline
+
+    assert headline("the program ended with exit code 2; its last words on stderr:\nawk: no") == (
+        "the program ended with exit code 2"
+    )
+    assert headline("input x: 'a' is wrong\nmore") == "input x: 'a' is wrong"
+    assert headline("as follows:\n1") == "as follows"
+    assert headline("") == ""
+
+
+def test_explain_tells_what_was_noticed_for_people(weft: Weft) -> None:
+    weft.write("now.py", "import time\ndef now() -> float:\n    return time.time()\n")
+    assert re.search(r"warning: time\.time in now \(.*now\.py:3\): clock\n", weft.out("explain", "now.py:now"))
 
 
 def test_explain_tells_the_key_and_runs_nothing(weft: Weft) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = '''
+SCRIPT = """
 import weftwork as weft
 
 FACTOR = {factor}
@@ -27,7 +27,7 @@ def study(numbers: list[int] = [1, 2, 3]):
     never = low.options(name="never", when=first > 5)(7)
     del never
     return {{"scaled": scaled.map(numbers), "won": won}}
-'''
+"""
 
 
 def _weft(folder: Path, *words: str) -> str:

@@ -73,7 +73,9 @@ def _of_click(error: Exception) -> int:
 def _show(error: click.ClickException) -> None:
     import click
 
-    if isinstance(error, click.UsageError) and error.ctx is not None:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+    elif isinstance(error, click.UsageError) and error.ctx is not None:
         told(f"{error.format_message()}\n{error.ctx.get_usage()}\nTry '{error.ctx.command_path} --help'.")
     else:
         told(error.format_message())

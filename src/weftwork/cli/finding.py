@@ -1,10 +1,15 @@
-"""From what a person types to a job, a run or a step: ids by an unambiguous beginning, steps of the latest run."""
+"""From what a person types to a job, a run or a step: ids by an unambiguous beginning, steps of the latest run, names of jobs."""
 
 from __future__ import annotations
 
+import contextlib
+
 from weftwork.config import Home
 from weftwork.errors import NotFound
-from weftwork.ports import JobRow, RunRow
+from weftwork.ports import JobRow, RunRow, StepRow
+
+_NAMED = 1000
+"""How many of the latest jobs are looked through for one of a name."""
 
 
 def job_or_run(home: Home, text: str) -> JobRow | RunRow:
@@ -19,17 +24,40 @@ def job_or_run(home: Home, text: str) -> JobRow | RunRow:
 
 def job(home: Home, text: str) -> JobRow:
     """The job that a text names. Raises NotFound with what was looked for."""
+    found = job_or_step(home, text)
+    if isinstance(found, JobRow):
+        return found
+    run, step = found
+    if step.job is not None:
+        return home.ledger.job(step.job)
+    parts = parts_of(home, run, step.step)
+    if parts:
+        raise NotFound(
+            f"the step {step.step} of {run.name} ({run.id}) has {len(parts):,} jobs: name one, as in {parts[0].step!r}"
+        )
+    raise NotFound(
+        f"the step {step.step} of {run.name} ({run.id}) got no job: `weft why {run.id}:{step.step}` says why"
+    )
+
+
+def job_or_step(home: Home, text: str) -> JobRow | tuple[RunRow, StepRow]:
+    """A job by the beginning of its id, a step as :func:`step_of` takes it, or the latest job of that name."""
     if text.startswith("j") and ":" not in text:
-        try:
+        with contextlib.suppress(NotFound):
             return home.ledger.job(text)
-        except NotFound:
-            if not home.ledger.runs(1):
-                raise
-    run, step = step_of(home, text)
-    for row in home.ledger.steps(run.id):
-        if row.step == step and row.job is not None:
-            return home.ledger.job(row.job)
-    raise NotFound(f"the step {step} of {run.name} ({run.id}) got no job: `weft why {run.id}:{step}` says why")
+    try:
+        run, name = step_of(home, text)
+    except NotFound:
+        for row in home.ledger.jobs(limit=_NAMED):
+            if row.job.name == text:
+                return row
+        raise
+    return run, next(row for row in home.ledger.steps(run.id) if row.step == name)
+
+
+def parts_of(home: Home, run: RunRow, step: str) -> list[StepRow]:
+    """The items of a map, or the candidates of a race, that have jobs."""
+    return [row for row in home.ledger.steps(run.id) if row.step.startswith((f"{step}[", f"{step}{{")) and row.job]
 
 
 def step_of(home: Home, text: str) -> tuple[RunRow, str]:
@@ -41,14 +69,16 @@ def step_of(home: Home, text: str) -> tuple[RunRow, str]:
         step = text
         latest = home.ledger.runs(1)
         if not latest:
-            raise NotFound(f"no job's id begins with {text!r}, and there is no run of which it could be a step")
+            raise NotFound(
+                f"no job has the name {text!r} or an id that begins so, and there is no run of which it could be a step"
+            )
         run = latest[0]
     known = [row.step for row in home.ledger.steps(run.id)]
     if step not in known:
         from weftwork.core.module import nearest
 
         some = ", ".join([each for each in known if "[" not in each][:12]) or "none"
-        what = "" if colon else f"no job's id begins with {text!r}, and "
+        what = "" if colon else f"no job has the name {text!r} or an id that begins so, and "
         raise NotFound(
             f"{what}the run {run.id} of {run.name} has no step {step!r}{nearest(step, known)}; its steps are {some}"
         )

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from weftwork.cli.progress import Board, Line
+from weftwork.cli.text import headline
 
 _STYLES = {
     "waiting": "dim",
@@ -58,5 +59,4 @@ class LiveDisplay:
 
 
 def _detail(line: Line) -> Text:
-    first = line.detail.splitlines()[0] if line.detail else ""
-    return Text(first, style="dim", overflow="ellipsis", no_wrap=True)
+    return Text(headline(line.detail), style="dim", overflow="ellipsis", no_wrap=True)

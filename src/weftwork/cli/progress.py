@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from weftwork.cli.text import duration
+from weftwork.cli.text import duration, headline
 
 if TYPE_CHECKING:
     from weftwork.engine.driver import StepEvent
@@ -138,7 +138,7 @@ class Plain:
 
     def _write(self, name: str, state: str, marks: str, detail: str) -> None:
         marked = f" ({marks})" if marks else ""
-        first = detail.splitlines()[0] if detail else ""
+        first = headline(detail)
         sys.stderr.write(f"{name} {state}{marked}{': ' if first else ''}{first}\n")
         sys.stderr.flush()
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weftwork.cli import outputs
 from weftwork.cli.ending import INTERRUPTED, TERMINATED, Terminated, told
 from weftwork.cli.progress import Board, display
-from weftwork.cli.text import as_json, duration, error_document, out
+from weftwork.cli.text import as_json, duration, error_document, headline, out
 from weftwork.cli.waiting import job_ended
 from weftwork.core.messages import Binding, Outcome
 from weftwork.errors import Cancelled, WeftError
@@ -174,7 +174,7 @@ class Finish:
         )
         for name, result in outcome.steps.items():
             if result.state in ("skipped", "cancelled"):
-                sys.stderr.write(f"  {name} {result.state}: {result.why.partition(chr(10))[0]}\n")
+                sys.stderr.write(f"  {name} {result.state}: {headline(result.why)}\n")
         sys.stderr.flush()
 
     def _failure(self, step: str, why: str) -> WeftError | None:

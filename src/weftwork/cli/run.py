@@ -92,6 +92,8 @@ def _started(
     names = [prepared.name] if prepared.workflow is None else [each.name for each in prepared.workflow.steps]
     board = Board(names)
     placement: Placement | None = Placement(site, cache=not no_cache) if site or no_cache else None
+    if placement is not None:
+        session.engine.site(placement)  # a site that does not exist is refused before anything runs
     return board, session.submit(prepared, values, placement, board.watch)
 
 

@@ -11,7 +11,7 @@ from weftwork.cli import outputs
 from weftwork.cli.finding import job_or_run
 from weftwork.cli.listing import job_document, run_document
 from weftwork.cli.text import as_json as json_text
-from weftwork.cli.text import duration, out, table, when
+from weftwork.cli.text import duration, headline, out, size, table, when, written
 from weftwork.config import Home, open_home
 from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import from_canonical
@@ -51,7 +51,8 @@ def _job(home: Home, row: JobRow) -> Iterator[str]:
     record = home.ledger.record_of(job.id)
     if record is not None:
         yield from _values(home, "outputs", dict(record.outputs))
-        yield from (f"  {name}: {value}" for name, value in sorted(record.observed.items()))
+        yield "  observed"
+        yield from (f"    {name}: {_observed(name, value)}" for name, value in sorted(record.observed.items()))
     yield "  events"
     for number, event in home.ledger.events(job.id):
         data = {name: value for name, value in event.data.items() if value not in (None, "", False)}
@@ -59,9 +60,17 @@ def _job(home: Home, row: JobRow) -> Iterator[str]:
         yield f"    {number}  {when(event.time)}  {event.kind}{'  ' + said if said else ''}"
 
 
+def _observed(name: str, value: Any) -> str:
+    if name in ("started", "ended"):
+        return when(value)
+    if name == "seconds":
+        return duration(value)
+    return size(value) if name == "memory" and isinstance(value, int) else written(value)
+
+
 def _short(value: Any) -> str:
     text = str(value.get("message") if isinstance(value, dict) and "message" in value else value)
-    return text.partition("\n")[0][:160]
+    return headline(text)[:160]
 
 
 def _values(home: Home, title: str, refs: dict[str, Ref]) -> Iterator[str]:
@@ -107,7 +116,7 @@ def _run(home: Home, row: RunRow) -> Iterator[str]:
 def _step(row: StepRow) -> tuple[str, ...]:
     detail = row.detail
     state = f"{row.state} (cached)" if detail.get("cached") else row.state
-    why = str(detail.get("why") or "").partition("\n")[0]
+    why = headline(str(detail.get("why") or ""))
     return row.step, state, duration(detail.get("seconds")), row.job or "", why
 
 

@@ -52,6 +52,12 @@ def ref_line(ref: Ref) -> str:
     return f"{ref.type} {ref.checksum.short} ({size(ref.size)})"
 
 
+def headline(text: str) -> str:
+    """The first line of a message; where it only announces the lines that follow, without the announcement."""
+    first = text.partition("\n")[0]
+    return first.rpartition("; ")[0] or first.rstrip(":") if first.endswith(":") else first
+
+
 def written(value: Any) -> str:
     """A plain value on one line."""
     if isinstance(value, str):

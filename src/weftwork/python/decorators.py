@@ -14,7 +14,7 @@ from weftwork.core.module import Carried, Function, Module, nearest
 from weftwork.core.placement import Resources
 from weftwork.errors import CalculationFailed, Invalid
 from weftwork.python import default, tracing
-from weftwork.python.bundling import bundle
+from weftwork.python.bundling import Caution, bundle
 from weftwork.python.signature import signature, workflow_inputs
 
 P = ParamSpec("P")
@@ -85,7 +85,7 @@ class FunctionModule(Generic[P, R]):
             network=bool(self.declared.get("network", False)),
             deterministic=bool(self.declared.get("deterministic", True)),
         )
-        return module, Carried((document, *bundled.blobs.values()), tuple(map(str, bundled.warnings)))
+        return module, Carried((document, *bundled.blobs.values()), tuple(map(_said, bundled.warnings)))
 
     def bound(self, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments by the names of the inputs."""
@@ -115,6 +115,11 @@ class FunctionModule(Generic[P, R]):
     def submit(self, *args: Any, **inputs: Any) -> Any:
         """Start the module without waiting; see ``weft.submit``."""
         return default.session().submit(self, **self.bound(args, inputs))
+
+
+def _said(caution: Caution) -> str:
+    """``numpy.random.rand in study.noise (study.py:16): random``."""
+    return f"{caution.what} in {caution.function} ({caution.file}:{caution.line}): {caution.kind}"
 
 
 def _clean(qualname: str) -> str:
