@@ -25,6 +25,7 @@ def main() -> None:
 def run(options: argparse.Namespace) -> None:
     """Measure, and write what was found. A whole measurement goes into the documentation, a trial does not."""
     rows = chosen(options.rows.split())
+    RESULTS.mkdir(exist_ok=True)
     whole = not options.rows and options.scale == 1 and options.rounds >= 5
     scratch = Path(tempfile.mkdtemp(prefix="weft-bench-", dir=options.scratch or None))
     result: dict[str, Any] = {

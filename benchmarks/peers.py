@@ -53,7 +53,8 @@ def python_of(side: Side) -> Path:
 
 
 def is_installed(side: Side) -> bool:
-    return python_of(side).exists()
+    """Whether a side's environment is there and complete."""
+    return not side.environment or (FOLDER / side.environment / ".installed").exists()
 
 
 def install(names: list[str]) -> None:
@@ -86,7 +87,7 @@ def versions() -> dict[str, dict[str, str]]:
     found = {}
     for name, packages in REQUIREMENTS.items():
         python = FOLDER / name / "bin" / "python"
-        if python.exists():
+        if (FOLDER / name / ".installed").exists():
             words = [python, "-c", _VERSIONS, *packages]
             found[name] = json.loads(subprocess.run(words, capture_output=True, check=True, text=True).stdout)
     return found

@@ -24,6 +24,9 @@ from benchmarks.rows import Line, Row
 from benchmarks.running import measure
 from benchmarks.sides.common import Sample, Task
 
+IDLE = ("_worker", "select", "_look")
+"""Functions in which a thread has nothing to do: a pool's thread without work, a loop without events."""
+
 
 def profile(row: Row, line: Line, scale: float, top: int, rate: float) -> None:
     """Do the lines before this one as they are measured, then this one in this process under the profiler."""
@@ -135,6 +138,8 @@ class _Sampled:
                     self._count(frame)
 
     def _count(self, frame: Any) -> None:
+        if frame.f_code.co_name in IDLE:
+            return
         self._own[_place(frame)] += 1
         seen = set()
         while frame is not None:
@@ -145,7 +150,7 @@ class _Sampled:
     def tell(self, top: int) -> None:
         """Shares of the looks; several threads, so that they may be more than all."""
         for what, counts in (("in", self._own), ("in or below", self._whole)):
-            print(f"\n{what}, share of {self._looks:,} looks (waiting included)")
+            print(f"\n{what}, share of {self._looks:,} looks (waiting for the disk or a lock included)")
             for place, number in counts.most_common(top):
                 print(f"  {100 * number / max(self._looks, 1):5.1f} %  {place}")
 

@@ -104,7 +104,7 @@ def verdict(line: Mapping[str, Any]) -> str:
         return ""
     value = times(budget["value"]) if budget["times"] else amount(budget["value"], line["unit"])
     told = f" ({value} over {budget['over']})" if budget["over"] else ""
-    return f"met{told}" if budget["used"] <= 1 else f"{budget['used']:.2g}× the budget{told}"
+    return f"met{told}" if budget["used"] <= 1 else f"{budget['used']:.3g}× the budget{told}"
 
 
 def table(lines: Sequence[Mapping[str, Any]]) -> str:
