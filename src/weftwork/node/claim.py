@@ -102,9 +102,11 @@ def cleanup(folder: str, patience: float = 10.0) -> bool:
     while clean < 2:
         rest = _remains(folder, held)
         clean = 0 if rest else clean + 1
-        for pid in rest:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+        # Stopped before any is killed: a shell whose command is killed first would go on with its next line.
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in rest:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, number)
         if time.monotonic() > deadline:
             return False
         time.sleep(0.005)
