@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sized
 from typing import Any, Self
 
 from weftwork import config
@@ -269,6 +269,10 @@ class Embedded:
             raise Invalid(
                 f"{module.name} has {len(module.inputs)} inputs, and {len(columns)} columns and {len(constants)} constants are given"
             )
+        lengths = [len(each) for each in columns if isinstance(each, Sized)]
+        if len(set(lengths)) > 1:
+            told = " and ".join(f"{length:,}" for length in lengths)
+            raise Invalid(f"{module.name}: a map has a row for each item, and its columns have {told} items")
         placement = _placed(module, None)
         frame = self.engine.frame(module, placement)
         self.home.store.put_many(_carried(prepared))
@@ -324,7 +328,7 @@ class Embedded:
         ledger = self.home.ledger
         row = ledger.run(run)
         if row.ended is not None:
-            raise Conflict(f"run {row.id} has {row.state} already: there is nothing to cancel")
+            raise Conflict(f"run {row.id} has ended already ({row.state}): there is nothing to cancel")
         ledger.request_cancel_run(row.id, by)
         try:
             ledger.take_run(self.engine.owner, row.id)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from weftwork.core.job import Event, Record
 from weftwork.core.values import Ref
-from weftwork.errors import Cancelled, WeftError
+from weftwork.errors import CalculationFailed, Cancelled, WeftError
 
 if TYPE_CHECKING:
     from weftwork.embedded import Embedded
@@ -31,7 +31,8 @@ class Outputs(Mapping[str, Any]):
             return self.__dict__["_values"][name]
         except KeyError:
             raise AttributeError(
-                f"there is no output {name!r}; the outputs are {', '.join(self.__dict__['_values'])}"
+                f"there is no output {name!r}; the outputs are {', '.join(self.__dict__['_values'])} (that of a skipped "
+                "step is left out)"
             ) from None
 
     def __iter__(self) -> Iterator[str]:
@@ -47,6 +48,14 @@ class Outputs(Mapping[str, Any]):
 def shaped(values: Mapping[str, Any]) -> Any:
     """What a caller gets: the one output ``result`` itself, else all outputs by name."""
     return values["result"] if set(values) == {"result"} else Outputs(values)
+
+
+def _as_the_caller_sees_it(error: CalculationFailed) -> CalculationFailed:
+    """With the traceback of the function that raised as a note, and without the way through the engine."""
+    trace = str(error.details.get("traceback") or "").rstrip()
+    if trace and trace not in getattr(error, "__notes__", ()):
+        error.add_note(trace)
+    return error.with_traceback(None)
 
 
 class Handle:
@@ -74,6 +83,8 @@ class Handle:
         """What the future ended with."""
         try:
             return self._future.result()
+        except CalculationFailed as error:
+            raise _as_the_caller_sees_it(error) from None
         except concurrent.futures.CancelledError:
             raise Cancelled(f"{self.name} ({self.id}) was withdrawn by its caller", by="its caller") from None
 

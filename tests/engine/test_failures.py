@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import traceback
 
 import engine_faults as faults
 import engine_work as work
@@ -17,6 +18,7 @@ from weftwork.embedded import Embedded
 
 WAYS = {
     "raise": (errors.Raised, "ValueError: no 3"),
+    "file": (errors.Raised, r"'absent\.txt' .*what it reads is an input"),
     "exit": (errors.ExitCode, "exit code 3"),
     "sys.exit": (errors.Raised, "SystemExit: 4"),
     "segfault": (errors.Signalled, "signal 11"),
@@ -43,6 +45,19 @@ def test_a_call_that_fails_fails_alone_and_runs_again_when_asked_again(
         "queued",
         "failed",
     ]
+
+
+def test_what_a_function_raised_is_shown_with_its_own_traceback_and_not_the_engines(
+    place: Place, session: Embedded
+) -> None:
+    job = weft.submit(faults.flawed, log=place.log, how="raise", value=3)
+    for _ in range(2):
+        with pytest.raises(errors.Raised) as caught:
+            job.result()
+    shown = "".join(traceback.format_exception(caught.value))
+    assert shown.count("engine_faults.py") == 2, "in the message and in the note"
+    assert 'raise ValueError(f"no {value}")' in shown
+    assert "collecting.py" not in shown
 
 
 def test_a_command_that_fails_tells_its_code_and_its_last_words(place: Place, session: Embedded) -> None:
@@ -99,6 +114,8 @@ def test_a_command_past_its_disk_limit(place: Place, session: Embedded) -> None:
 def test_more_than_the_machine_has_is_refused_before_anything_runs(place: Place, session: Embedded) -> None:
     with pytest.raises(weft.Refused, match="cpus: 3, and this machine has 2"):
         weft.run(work.double, log=place.log, value=1, resources={"cpus": 3})
+    with pytest.raises(weft.Refused, match=r"memory: 900\.0 TB, and this machine has [\d.]+ GB"):
+        weft.run(work.double, log=place.log, value=1, resources={"memory": "900 TB"})
     assert session.home.ledger.jobs() == []
 
 

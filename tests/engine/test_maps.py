@@ -77,6 +77,9 @@ def test_what_cannot_be_mapped_is_refused_at_the_call(place: Place, session: Emb
         work.double.map([1], [2], [3], log=place.log)
     with pytest.raises(weft.Invalid, match="no input 'lag'"):
         work.double.map([1], lag=place.log)
+    with pytest.raises(weft.Invalid, match="its columns have 2 and 1 items"):
+        work.slow.map([0, 1], [0.0], log=place.log)
+    assert list(work.slow.map([0, 1], (0.0 for _ in iter(int, 1)), log=place.log)) == [0, 1], "one may be endless"
 
 
 def test_closing_a_map_cancels_what_is_in_flight(place: Place, session: Embedded) -> None:

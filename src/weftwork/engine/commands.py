@@ -116,7 +116,7 @@ class Folders:
                 )
             return self._binder.put(declared.type, convert(declared.type, value, where), where)
         except (Invalid, UnicodeDecodeError) as error:
-            raise NoOutput(f"{where} is not what was declared: {error}") from error
+            raise NoOutput(f"{where} is not what was declared: {str(error).removeprefix(f'{where}: ')}") from error
 
     def keep_logs(self, folder: Path, target: Path) -> None:
         """Keep an attempt's streams before its folder goes."""

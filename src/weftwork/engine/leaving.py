@@ -103,7 +103,7 @@ class Leaving:
         engine = self._engine
         row = await asyncio.to_thread(engine.ledger.job, job)
         if not row.job.live:
-            raise Conflict(f"job {row.job.id} has {row.job.state} already: there is nothing to cancel")
+            raise Conflict(f"job {row.job.id} has ended already ({row.job.state}): there is nothing to cancel")
         live = engine.live(row.job.id)
         if live is not None:
             await self.cancel([live], by)

@@ -178,6 +178,8 @@ def _raised(module: Module, error: BaseException) -> Raised:
     message = f"{module.name}: {type(error).__qualname__}" + (f": {text}" if text else "")
     if told.stack:
         message += f" ({told.stack[-1].filename}:{told.stack[-1].lineno})"
+    if isinstance(error, FileNotFoundError) and isinstance(error.filename, str) and not os.path.isabs(error.filename):
+        message += "; a call has an empty folder of its own: what it reads is an input (weft.File, weft.Directory)"
     return Raised(message, traceback="".join(told.format()), exception=type(error).__qualname__)
 
 

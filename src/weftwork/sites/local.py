@@ -13,6 +13,7 @@ from weftwork.core.checksum import Checksum, canonical
 from weftwork.core.module import Command, Function, Module
 from weftwork.core.placement import Resources
 from weftwork.errors import EnvironmentDiffers, Refused
+from weftwork.node.watch import size
 from weftwork.ports import Scheduler
 
 HashFile = Callable[[Path], tuple[Checksum, int]]
@@ -91,7 +92,8 @@ class LocalSite(Machine):
         for what in ("cpus", "memory", "gpus"):
             wanted, there = getattr(resources, what), getattr(capacity, what)
             if wanted is not None and there is not None and wanted > there:
-                return f"it needs {what}: {wanted}, and this machine has {there}"
+                shown = size if what == "memory" else str
+                return f"it needs {what}: {shown(wanted)}, and this machine has {shown(there)}"
         return None
 
 

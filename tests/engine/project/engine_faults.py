@@ -20,6 +20,8 @@ def flawed(log: str, how: str, value: int) -> int:
     note(log, f"{how} {value}")
     if how == "raise":
         raise ValueError(f"no {value}")
+    if how == "file":
+        open("absent.txt").close()
     if how == "exit":
         os._exit(3)
     if how == "sys.exit":
