@@ -9,11 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from weftwork.core.calculation import Explanation
-from weftwork.core.placement import Placement, Resources
+from weftwork.core.step import Overrides
 from weftwork.embedded import Embedded, Watch
 from weftwork.handles import Job, Run
 from weftwork.modules import loading
-from weftwork.python.decorators import FunctionModule
 
 _lock = threading.Lock()
 _session: list[tuple[int, Embedded]] = []
@@ -85,7 +84,8 @@ def submit(
 
     Arguments are those of :func:`run`. It may be awaited. What is not waited for is withdrawn when the process ends.
     """
-    return session().submit(thing, inputs, placement(at, resources, cache, loading.runnable(thing)), watch)
+    said = Overrides(at, tuple(sorted((resources or {}).items())), None if cache else False)
+    return session().submit(thing, inputs, said, watch)
 
 
 async def run_async(thing: Any, /, **arguments: Any) -> Any:
@@ -111,16 +111,6 @@ def map_(thing: Any, /, *columns: Iterable[Any], **constants: Any) -> Any:
 def explain(thing: Any, /, **inputs: Any) -> Explanation:
     """The key of a module with these inputs (``.key``), what it is made of (``.parts``), and what was noticed (``.warnings``)."""
     return session().explain(thing, inputs)
-
-
-def placement(at: str | None, resources: Mapping[str, Any] | None, cache: bool, thing: Any) -> Placement | None:
-    """The placement that a caller's words say; ``None`` where they say nothing."""
-    if at is None and resources is None and cache:
-        return None
-    base = Resources()
-    if resources is not None and isinstance(thing, (FunctionModule, loading.FileModule)):
-        base = thing.resolve()[0].resources
-    return Placement(at, base.updated(resources or {}), cache=cache)
 
 
 def load(reference: str | os.PathLike[str]) -> Any:

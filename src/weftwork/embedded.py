@@ -17,7 +17,8 @@ from weftwork.core.expression import Literal
 from weftwork.core.job import Record
 from weftwork.core.messages import Binding, Outcome
 from weftwork.core.module import Command, Module, Output
-from weftwork.core.placement import Placement
+from weftwork.core.placement import Placement, Resources
+from weftwork.core.step import Overrides
 from weftwork.core.values import Ref, Type
 from weftwork.engine import logs, why
 from weftwork.engine.driver import Driver, StepEvent
@@ -35,6 +36,10 @@ from weftwork.ports import RunRow
 
 HEED = 0.2
 """Seconds between two looks at whether somebody asked for the end of a run."""
+
+
+NOTHING = Overrides()
+"""What a caller says who says nothing about the placement."""
 
 
 class Embedded:
@@ -90,14 +95,19 @@ class Embedded:
     # Submit
 
     def submit(
-        self, thing: Any, inputs: Mapping[str, Any], placement: Placement | None = None, watch: Watch | None = None
+        self, thing: Any, inputs: Mapping[str, Any], said: Overrides = NOTHING, watch: Watch | None = None
     ) -> Job | Run:
-        """Start a module or workflow; its job or run. Raises Invalid before anything runs when an input is wrong."""
+        """Start a module or workflow; its job or run. ``said`` is what the caller says about the placement.
+
+        Raises Invalid before anything runs when an input is wrong.
+        """
         self.check()
         prepared = thing if isinstance(thing, Prepared) else self.prepare(thing)
         if prepared.module is not None:
-            return self._submit_module(prepared, prepared.module, inputs, placement)
-        return self._submit_workflow(prepared, inputs, placement, watch)
+            return self._submit_module(prepared, prepared.module, inputs, said)
+        if said.resources:
+            raise Invalid(f"{prepared.name} is a workflow: resources belong to its modules, or to a step of it")
+        return self._submit_workflow(prepared, inputs, said.placement(Resources(), Placement()), watch)
 
     def prepare(self, thing: Any) -> Prepared:
         """Resolve what is to be run. What it carries is stored with its inputs, once they were found right."""
@@ -106,10 +116,8 @@ class Embedded:
     def _keep(self, declared: Type, value: Any, where: str) -> Ref:
         return self.home.binder.put(declared, value, where)
 
-    def _submit_module(
-        self, prepared: Prepared, module: Module, inputs: Mapping[str, Any], placement: Placement | None
-    ) -> Job:
-        placement = _placed(module, placement)
+    def _submit_module(self, prepared: Prepared, module: Module, inputs: Mapping[str, Any], said: Overrides) -> Job:
+        placement = said.placement(module.resources, Placement())
         frame = self.engine.frame(module, placement)
         calculation = Calculation.of(frame, self.home.binder.bind(module, inputs, _carried(prepared)))
         waiter = self._portal.call(self.engine.submit([Request(calculation, module, placement)]))[0]
@@ -119,7 +127,7 @@ class Embedded:
         return shaped({name: self.home.binder.value(ref) for name, ref in record.outputs})
 
     def _submit_workflow(
-        self, prepared: Prepared, inputs: Mapping[str, Any], placement: Placement | None, watch: Watch | None
+        self, prepared: Prepared, inputs: Mapping[str, Any], placement: Placement, watch: Watch | None
     ) -> Run:
         bound, scalars = self._bind_workflow(prepared, inputs)
         workflow = prepared.workflow
@@ -127,7 +135,7 @@ class Embedded:
         document = {
             "workflow": str(Checksum.of(canonical(workflow.document()))),
             "inputs": {name: _binding_document(each) for name, each in bound.items()},
-            "placement": (placement or Placement()).document(),
+            "placement": placement.document(),
         }
         row = RunRow(f"r{secrets.token_hex(6)}", prepared.name, "running", time.time(), document)
         self.home.ledger.start_run(self.engine.owner, row)
@@ -154,7 +162,7 @@ class Embedded:
         prepared: Prepared,
         bound: Mapping[str, Binding],
         scalars: Mapping[str, Any],
-        placement: Placement | None,
+        placement: Placement,
         watch: Watch | None,
     ) -> Run:
         seen: list[StepEvent] = []
@@ -166,7 +174,7 @@ class Embedded:
 
         workflow = prepared.workflow
         assert workflow is not None
-        driver = Driver(self.engine, row.id, workflow, prepared.modules, placement or Placement(), told)
+        driver = Driver(self.engine, row.id, workflow, prepared.modules, placement, told)
         future = self._portal.send(self._run(row, driver, bound, scalars))
 
         def cancel(by: str) -> None:
@@ -273,7 +281,7 @@ class Embedded:
         if len(set(lengths)) > 1:
             told = " and ".join(f"{length:,}" for length in lengths)
             raise Invalid(f"{module.name}: a map has a row for each item, and its columns have {told} items")
-        placement = _placed(module, None)
+        placement = NOTHING.placement(module.resources, Placement())
         frame = self.engine.frame(module, placement)
         self.home.store.put_many(_carried(prepared))
         fixed = {name: self.home.binder.bind_one(module, name, value) for name, value in constants.items()}
@@ -282,13 +290,13 @@ class Embedded:
 
     # Ask
 
-    def explain(self, thing: Any, inputs: Mapping[str, Any], placement: Placement | None = None) -> Explanation:
+    def explain(self, thing: Any, inputs: Mapping[str, Any]) -> Explanation:
         """The key of a module with these inputs, and what it is made of. Nothing runs."""
         self.check()
         prepared = thing if isinstance(thing, Prepared) else self.prepare(thing)
         if prepared.module is None:
             raise Invalid(f"{prepared.name} is a workflow: explain takes a module, or ask `weft why` about a step")
-        frame = self.engine.frame(prepared.module, _placed(prepared.module, placement))
+        frame = self.engine.frame(prepared.module, NOTHING.placement(prepared.module.resources, Placement()))
         calculation = Calculation.of(frame, self.home.binder.bind(prepared.module, inputs))
         return Explanation(str(calculation.key), calculation.parts, prepared.warnings)
 
@@ -356,15 +364,6 @@ def _carried(prepared: Prepared) -> list[bytes]:
     """What must be in the store for it to run, now and by whoever goes on with it."""
     buffers = [data for carried in prepared.carried for data in carried.buffers]
     return [*buffers, *(canonical(module.document()) for module in prepared.modules.values())]
-
-
-def _placed(module: Module, placement: Placement | None) -> Placement:
-    """A placement with the module's resources, where none were said."""
-    if placement is None:
-        return Placement(resources=module.resources)
-    if placement.resources == Placement().resources:
-        return Placement(placement.site, module.resources, placement.retries, placement.priority, placement.cache)
-    return placement
 
 
 def _signature_of(prepared: Prepared) -> Module:

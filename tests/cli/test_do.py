@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Weft  # type: ignore[import-not-found]
+from weft_command import Weft
 
 
 def counted(weft: Weft) -> tuple[str, Path]:
@@ -114,6 +114,21 @@ def test_an_undeclared_file_is_named_when_the_command_fails(weft: Weft) -> None:
     weft.write("in.txt", "x")
     done = weft("do", "--", "cat", "in.txt", code=1)
     assert b"is -i in.txt missing?" in done.stderr
+
+
+def test_a_file_that_is_named_by_its_full_path_and_not_declared_is_never_replayed(weft: Weft) -> None:
+    outside = weft.folder.parent / "outside.txt"
+    for words in (["cat", str(outside)], [f"cat {outside} | cat"]):
+        for text in ("one", "two"):
+            outside.write_text(text)
+            done = weft("do", "--", *words)
+            assert done.stdout == text.encode()
+            assert f"add -i {outside}".encode() in done.stderr
+    assert weft("do", "-i", str(outside), "--", "cat", str(outside)).stderr == b""
+    script = weft.folder.parent / "script.sh"
+    for text in ("echo 1", "echo 2"):
+        script.write_text(text)
+        assert weft("do", "--", "sh", str(script)).stdout == text[-1:].encode() + b"\n"
 
 
 def test_a_module_that_a_script_imports_is_named_when_it_is_missing(weft: Weft) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 import pytest
-from conftest import Weft  # type: ignore[import-not-found]
+from weft_command import Weft
 
 from weftwork.cli.group import COMMANDS, weft
 from weftwork.cli.quick import plain_do

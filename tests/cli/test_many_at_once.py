@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import Weft, until  # type: ignore[import-not-found]
+from weft_command import Weft, until
 
 DISTINCT, EACH, SLOTS = 10, 5, 2
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import WEFT, Weft, until  # type: ignore[import-not-found]
+from weft_command import WEFT, Weft, until
 
 WORKFLOW = """
 name: squares

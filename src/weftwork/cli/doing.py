@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from weftwork import config
 from weftwork.cli.streams import Streams
-from weftwork.core.placement import Placement, Resources
+from weftwork.core.placement import Resources
 from weftwork.errors import ExitCode, Invalid, NoOutput, Signalled, WeftError
 from weftwork.modules.wrapping import Wrapped, wrap
 
@@ -43,6 +43,9 @@ def do_command(
         resources=resources,
         before=() if tracer is None else tracer.words,
     )
+    if wrapped.undeclared and not (no_cache or trace):
+        no_cache = True
+        _doubt(wrapped.undeclared)
     opened = config.open_home(home)
     try:
         if not (no_cache or trace):
@@ -52,21 +55,24 @@ def do_command(
             if record is not None:
                 _give(opened, wrapped, record, Streams())
                 return 0
-        placement = Placement(resources=resources, cache=not (no_cache or trace))
-        return _run(opened, folder, command, wrapped, placement)
+        return _run(opened, folder, command, wrapped, resources, cache=not (no_cache or trace))
     finally:
         opened.close()
         if tracer is not None:
             tracer.tell(folder, wrapped.declared, config.home_folder(home))
 
 
-def _run(home: config.Home, folder: Path, command: Sequence[str], wrapped: Wrapped, placement: Placement) -> int:
+def _run(
+    home: config.Home, folder: Path, command: Sequence[str], wrapped: Wrapped, resources: Resources, *, cache: bool
+) -> int:
     """Run it with an engine of this process, or wait for whoever runs it already."""
     from weftwork.cli.waiting import job_ended
+    from weftwork.core.step import Overrides
     from weftwork.embedded import Embedded
 
     with Embedded(home) as session:
-        job = session.submit(wrapped, wrapped.values, placement)
+        said = Overrides(resources=tuple(sorted(resources.document().items())), cache=cache)
+        job = session.submit(wrapped, wrapped.values, said)
         streams = Streams(home.folder / "jobs", job.id)
         job_ended(job, streams.grow)
         error = job.exception()
@@ -81,6 +87,15 @@ def _run(home: config.Home, folder: Path, command: Sequence[str], wrapped: Wrapp
 
             raise no_output(error, folder, wrapped) from None
         raise error
+
+
+def _doubt(files: Sequence[str]) -> None:
+    """What a command reads where it lies may have changed: it runs, and says what would make it replay."""
+    from weftwork.cli.ending import told
+
+    told(
+        f"{', '.join(files)}: read where it lies and not declared, so that the command runs each time; add -i {' -i '.join(files)}"
+    )
 
 
 def _give(home: config.Home, wrapped: Wrapped, record: Record, streams: Streams) -> None:

@@ -12,7 +12,6 @@ from weftwork.errors import Invalid
 
 if TYPE_CHECKING:
     from weftwork.cli.progress import Board
-    from weftwork.core.placement import Placement
     from weftwork.embedded import Embedded
     from weftwork.handles import Job, Run
     from weftwork.modules.loading import Prepared
@@ -85,16 +84,16 @@ def _started(
     from weftwork.cli.inputs import given_inputs
     from weftwork.cli.progress import Board
     from weftwork.core.placement import Placement
+    from weftwork.core.step import Overrides
 
     prepared = session.prepare(reference)
     _check_targets(prepared, wanted)
     values = given_inputs(prepared.inputs, pairs, file)
     names = [prepared.name] if prepared.workflow is None else [each.name for each in prepared.workflow.steps]
     board = Board(names)
-    placement: Placement | None = Placement(site, cache=not no_cache) if site or no_cache else None
-    if placement is not None:
-        session.engine.site(placement)  # a site that does not exist is refused before anything runs
-    return board, session.submit(prepared, values, placement, board.watch)
+    session.engine.site(Placement(site))  # a site that does not exist is refused before anything runs
+    said = Overrides(site, cache=False if no_cache else None)
+    return board, session.submit(prepared, values, said, board.watch)
 
 
 def _resumed(session: Embedded, earlier: str, given: tuple[str, ...]) -> tuple[Board, Run]:
