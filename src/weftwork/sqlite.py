@@ -95,8 +95,10 @@ class Database:
         connection = sqlite3.connect(
             self.path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=256
         )
-        for pragma in (f"synchronous={self._synchronous}", f"cache_size=-{cache}", "wal_autocheckpoint=20000"):
-            connection.execute(f"PRAGMA {pragma}")
+        settings = {"synchronous": self._synchronous, "cache_size": -cache, "wal_autocheckpoint": 20000}
+        # Statements that write many rows keep what they would undo in a temporary file: here in memory.
+        for name, value in {**settings, "temp_store": "MEMORY"}.items():
+            connection.execute(f"PRAGMA {name}={value}")
         return connection
 
     def _prepare(self) -> None:

@@ -6,7 +6,6 @@ written. The schema says it once more: an index admits one live job and one answ
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 
 from weftwork.core.checksum import Checksum, canonical
 from weftwork.core.job import Event, Job, fold
-from weftwork.ledger import documents
+from weftwork.ledger import documents, names
 from weftwork.ledger.database import Row, Transaction, chunks, gather, insert, marks, next_id, values
 from weftwork.ledger.owners import Living
 from weftwork.ports import Claim, Claimed
@@ -24,11 +23,6 @@ _COLUMNS = "id, name, calculation, request, step"
 _CELLS = "column1, column2, column3, column4, column5"
 
 _ANY_KEY = Checksum("0" * 64)
-
-_DIGITS = "234567abcdefghijklmnopqrstuvwxyz"
-"""In the order of their characters, so that names sort as their numbers do."""
-
-_PAIRS = [one + other for one in _DIGITS for other in _DIGITS]
 
 
 class Known(NamedTuple):
@@ -48,15 +42,14 @@ def known(tx: Transaction, prefixes: Sequence[int]) -> dict[str, Known]:
     """What is known of the keys that begin so."""
     rows = gather(
         tx,
-        "'[\"' || c.key || '\",' || c.id || ',' || coalesce(r.id, 0) || ',' || coalesce(r.body, 'null') || ',' || "
-        "coalesce(j.id, 0) || ',\"' || coalesce(j.name, '') || '\",' || coalesce(j.owner, 0) || ',' || "
-        "coalesce(j.epoch, 0) || ']'",
-        "FROM calculation c LEFT JOIN record r ON r.calculation = c.id AND r.rank = 'answer' "
-        "LEFT JOIN job j ON j.calculation = c.id AND j.private = 0 AND j.live = 1 WHERE c.prefix IN ({})",
-        prefixes,
+        "'[\"' || c.key || '\",' || c.id || ',' || coalesce(r.id || ',' || r.body, '0,null') || "
+        "coalesce(',' || j.id || ',\"' || j.name || '\",' || j.owner || ',' || j.epoch, '') || ']'",
+        "calculation c LEFT JOIN record r ON r.calculation = c.id AND r.rank = 'answer' "
+        "LEFT JOIN job j ON j.calculation = c.id AND j.private = 0 AND j.live = 1 WHERE c.prefix = column1",
+        [(prefix,) for prefix in prefixes],
     )
-    # Other keys with the same first 8 bytes come too, and are never asked for.
-    return {row[0]: Known._make(row) for row in rows}
+    # Other keys with the same beginning come too, and are never asked for.
+    return {row[0]: Known(*row) for row in rows}
 
 
 class Claiming:
@@ -76,42 +69,42 @@ class Claiming:
         self._wanted: set[int] = set()
         self._taken: dict[int, int] = {}
         self._next = 0
+        self._names: list[str] = []
 
     def run(self, claims: Sequence[Claim]) -> list[Claimed]:
         prefixes = [documents.prefix(claim.calculation.key) for claim in claims]
         found = known(self._tx, prefixes)
-        shared = self._shared.of(self._tx, claims)
-        names = new_names(len(claims))
         calculation = next_id(self._tx, "calculation")
         self._next = next_id(self._tx, "job")
+        self._names = names.new(self._next, len(claims))[::-1]
         answers = []
-        for claim, prefix, (frame, request), name in zip(claims, prefixes, shared, names, strict=True):
+        for claim, prefix, (frame, request) in zip(claims, prefixes, self._shared.of(self._tx, claims), strict=True):
             key = claim.calculation.key
             row = found.get(key)
             if row is None:
                 inputs = documents.inputs_text(claim.calculation.inputs)
-                self._calculations.append((calculation, prefix, key, frame, inputs))
+                # As a plain text: the driver takes a detour for what is not quite a str.
+                self._calculations.append((calculation, prefix, key[:], frame, inputs))
                 row = Known(key, calculation)
                 calculation += 1
-            answer, found[key] = self._answer(claim, row, request, name)
-            answers.append(answer)
+            answers.append(self._answer(claim, row, request, found))
         self._write()
         return answers
 
-    def _answer(self, claim: Claim, row: Known, request: int, name: str) -> tuple[Claimed, Known]:
-        """The answer to a claim, and what is known of its key from now on; ``name`` is for the job if one is made."""
+    def _answer(self, claim: Claim, row: Known, request: int, found: dict[str, Known]) -> Claimed:
+        """The answer to a claim. What a later claim of its key is to find goes to ``found``."""
         cache = claim.placement.cache
         if row.job and cache and not row.record:
-            return self._share(row)
-        job = self._next
+            answer, found[row.key] = self._share(row)
+            return answer
+        job, name = self._next, self._names.pop()
         self._next += 1
         if row.record and cache:
             self._answered.append((job, name, row.calculation, request, claim.step, row.record))
-            return Claimed("hit", name, 0, 0, documents.record_of(claim.calculation.key, row.body)), row
+            return Claimed("hit", name, 0, 0, documents.record_of(claim.calculation.key, row.body))
         self._queued.append((job, name, row.calculation, request, claim.step, 0 if cache else job))
-        if cache:
-            row = Known(row.key, row.calculation, 0, None, job, name, self._owner, 1)
-        return Claimed("mine", name, 1), row
+        found[row.key] = Known(row.key, row.calculation, 0, None, job, name, self._owner, 1) if cache else row
+        return Claimed("mine", name, 1)
 
     def _share(self, row: Known) -> tuple[Claimed, Known]:
         """The live job of the key: waited for, or taken from an owner who is dead."""
@@ -180,22 +173,6 @@ def take_over(tx: Transaction, owner: int, owner_name: str, epochs: Mapping[int,
         )
 
 
-def new_names(count: int) -> list[str]:
-    """Ids of jobs: ``j`` and 60 bits in base 32, unique in the world by a random beginning.
-
-    Those of one call follow each other, so that they lie side by side in the index: scattered ones would have each
-    commit write a page for every job.
-    """
-    first = int.from_bytes(os.urandom(8), "big") >> 5
-    names: list[str] = []
-    while len(names) < count:
-        number = (first + len(names)) % (1 << 60)
-        head = "j" + "".join(_DIGITS[number >> shift & 31] for shift in range(55, 5, -5))
-        low = number & 1023
-        names += [head + low_digits for low_digits in _PAIRS[low : low + count - len(names)]]
-    return names
-
-
 class Shared:
     """Numbers of what many claims share: frames and requests. Their rows never change, so that they may be kept here."""
 
@@ -214,14 +191,22 @@ class Shared:
             self._requests.clear()
         # By identity: claims of one call mostly share these objects, and hashing them would cost more than the row.
         here: dict[tuple[int, int, str | None], tuple[int, int]] = {}
-        numbers = []
+        pairs = []
+        frame = placement = run = pair = None
         for claim in claims:
-            at = (id(claim.calculation.frame), id(claim.placement), claim.run)
-            known = here.get(at)
-            if known is None:
-                known = here[at] = (self._frame(tx, claim), self._request(tx, claim))
-            numbers.append(known)
-        return numbers
+            if (
+                pair is None
+                or claim.calculation.frame is not frame
+                or claim.placement is not placement
+                or claim.run != run
+            ):
+                frame, placement, run = claim.calculation.frame, claim.placement, claim.run
+                at = (id(frame), id(placement), run)
+                pair = here.get(at)
+                if pair is None:
+                    pair = here[at] = (self._frame(tx, claim), self._request(tx, claim))
+            pairs.append(pair)
+        return pairs
 
     def _frame(self, tx: Transaction, claim: Claim) -> int:
         frame = claim.calculation.frame

@@ -8,12 +8,14 @@ it would slow a row-by-row loop a hundredfold.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import lru_cache
 from typing import Any, Protocol
 
-CHUNK = 500
+CHUNK = 512
 """Rows a statement: no database's limit on parameters is near, and larger chunks gain nothing."""
 
 Row = Sequence[Any]
@@ -59,20 +61,29 @@ class Database(Protocol):
     def close(self) -> None: ...
 
 
-def chunks(rows: Sequence[Any], size: int = CHUNK) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+def chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Rows by powers of two: so there are few different statements, and drivers keep them prepared."""
+    start = 0
+    while start < len(rows):
+        count = min(CHUNK, 1 << ((len(rows) - start).bit_length() - 1))
+        yield rows if count == len(rows) else rows[start : start + count]
+        start += count
 
 
+@lru_cache(maxsize=1000)
 def marks(count: int) -> str:
     """``?,?,?`` for a list of values."""
     return ",".join(["?"] * count)
 
 
+@lru_cache(maxsize=1000)
+def _rows(columns: int, count: int) -> str:
+    return ",".join([f"({marks(columns)})"] * count)
+
+
 def values(rows: Sequence[Row]) -> tuple[str, list[Any]]:
     """``(?,?),(?,?)`` and the parameters, for ``VALUES``."""
-    one = "(" + marks(len(rows[0])) + ")"
-    return ",".join([one] * len(rows)), [cell for row in rows for cell in row]
+    return _rows(len(rows[0]), len(rows)), list(itertools.chain.from_iterable(rows))
 
 
 def insert(tx: Transaction, into: str, rows: Sequence[Row], after: str = "") -> None:
@@ -82,18 +93,20 @@ def insert(tx: Transaction, into: str, rows: Sequence[Row], after: str = "") -> 
         tx.run(f"INSERT INTO {into} VALUES {text} {after}", parameters)
 
 
-def gather(tx: Transaction, expression: str, rest: str, wanted: Sequence[Any], parameters: Row = ()) -> list[Any]:
+def gather(tx: Transaction, expression: str, rest: str, wanted: Sequence[Row], parameters: Row = ()) -> list[Any]:
     """A look-up of many: ``SELECT`` the JSON text ``expression`` of all rows, parsed.
 
-    ``rest`` is the statement from ``FROM`` on, with ``{}`` where the list of ``wanted`` values goes; its own
-    ``parameters`` come after that.
+    ``rest`` is the statement from behind the ``wanted`` rows on, which it finds as ``column1, column2, …``; its own
+    ``parameters`` come after them. What is wanted twice comes twice.
     """
     found: list[Any] = []
     for chunk in chunks(wanted):
-        sql = f"SELECT {tx.joined(expression)} {rest.replace('{}', marks(len(chunk)))}"
-        text = tx.one(sql, [*chunk, *parameters])[0]
-        if text:
-            found.extend(json.loads(f"[{text}]"))
+        text, cells = values(chunk)
+        # CROSS: SQLite then takes the tables in this order, and needs no list of its own of what is wanted.
+        sql = f"SELECT {tx.joined(expression)} FROM (VALUES {text}) AS wanted CROSS JOIN {rest}"
+        joined = tx.one(sql, [*cells, *parameters])[0]
+        if joined:
+            found.extend(json.loads(f"[{joined}]"))
     return found
 
 

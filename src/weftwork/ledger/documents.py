@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from json.encoder import encode_basestring_ascii
+from math import isfinite
 from typing import Any
 
 from weftwork.core.calculation import Calculation, Frame
@@ -17,53 +18,38 @@ from weftwork.core.job import Event, Record
 from weftwork.core.values import Ref, Type
 from weftwork.errors import Invalid
 
-_HALF = 1 << 63
-
 
 def prefix(key: str) -> int:
-    """The first 8 bytes of a key as a signed integer: what it is found by."""
-    number = int(key[:16], 16)
-    return number - (_HALF << 1) if number >= _HALF else number
+    """The first 31 bits of a key as an integer: what it is found by, the whole key being compared after.
+
+    No more, since each byte of it is in an index that is written to all over: keys are random.
+    """
+    return int(key[:8], 16) >> 1
 
 
-class Types:
-    """Texts of types, kept ready. By identity: hashing a type costs more than encoding it."""
+_known: dict[tuple[str, int], tuple[Type, str, str]] = {}
 
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[Type, str]] = {}
 
-    def __call__(self, kind: Type) -> str:
-        known = self._known.get(id(kind))
-        if known is not None:
-            return known[1]
-        if len(self._known) > 10_000:
-            self._known.clear()
-        text = canonical(kind.document()).decode("utf-8")
+def _texts(name: str, kind: Type) -> tuple[Type, str, str]:
+    """A name and a type as JSON, kept ready. By identity: hashing a type costs more than encoding it."""
+    known = _known.get((name, id(kind)))
+    if known is None:
+        if len(_known) > 10_000:
+            _known.clear()
         # The type is kept with its text, so that its identity is not given to another.
-        self._known[id(kind)] = (kind, text)
-        return text
-
-
-_text_of_type = Types()
-
-
-@lru_cache(maxsize=10_000)
-def _quoted(text: str) -> str:
-    return canonical(text).decode("utf-8")
+        known = kind, canonical(name).decode("utf-8"), canonical(kind.document()).decode("utf-8")
+        _known[name, id(kind)] = known
+    return known
 
 
 def inputs_text(inputs: Iterable[tuple[str, Ref]]) -> str:
     """The ``inputs`` of a calculation's document, as canonical JSON."""
-    return (
-        "{"
-        + ",".join(
-            [
-                f'{_quoted(name)}:{{"checksum":"{ref.checksum}","size":{ref.size},"type":{_text_of_type(ref.type)}}}'
-                for name, ref in inputs
-            ]
-        )
-        + "}"
-    )
+    parts = []
+    for name, ref in inputs:
+        _, quoted, kind = _texts(name, ref.type)
+        # Put together with +, since formatting a Checksum, which is not quite a str, costs more than all the rest.
+        parts.append(quoted + ':{"checksum":"' + ref.checksum + f'","size":{ref.size},"type":{kind}}}')
+    return "{" + ",".join(parts) + "}"
 
 
 def frame_text(frame: Frame) -> str:
@@ -79,44 +65,42 @@ def calculation_bytes(frame: str, inputs: str) -> bytes:
 
 
 def record_text(record: Record) -> str:
-    outputs = ",".join(
-        [f'[{_quoted(name)},{_text_of_type(ref.type)},"{ref.checksum}",{ref.size}]' for name, ref in record.outputs]
-    )
-    observed = json.dumps(dict(record.observed)) if record.observed else "{}"
-    return f"[{float(record.created)!r},{'true' if record.reusable else 'false'},[{outputs}],{observed}]"
+    parts = []
+    for name, ref in record.outputs:
+        _, quoted, kind = _texts(name, ref.type)
+        parts.append(f'[{quoted},{kind},"' + ref.checksum + f'",{ref.size}]')
+    reusable = "true" if record.reusable else "false"
+    return f"[{float(record.created)!r},{reusable},[{','.join(parts)}],{_object(record.observed)}]"
 
 
 def record_of(key: Checksum, body: Sequence[Any]) -> Record:
     """The record of a parsed text."""
     created, reusable, outputs, observed = body
-    return Record(
-        key,
-        tuple(
-            [
-                (name, Ref(_type(kind) if type(kind) is str else Type.of(kind), _checksum(checksum), size))
-                for name, kind, checksum, size in outputs
-            ]
-        ),
-        created,
-        reusable,
-        observed,
-    )
+    refs = [(name, Ref(_type(kind), _checksum(Checksum, checksum), size)) for name, kind, checksum, size in outputs]
+    return Record(key, tuple(refs), created, reusable, observed)
 
 
-@lru_cache(maxsize=10_000)
-def _type(text: str) -> Type:
-    return Type.of(text)
+_types: dict[str, Type] = {}
+
+# Written by this module from a Checksum: not asked again whether it is one.
+_checksum = str.__new__
 
 
-def _checksum(text: str) -> Checksum:
-    # Written by this module from a Checksum: not asked again whether it is one.
-    return str.__new__(Checksum, text)
+def _type(document: Any) -> Type:
+    if type(document) is not str:
+        return Type.of(document)
+    known = _types.get(document)
+    if known is None:
+        if len(_types) > 10_000:
+            _types.clear()
+        known = _types[document] = Type.of(document)
+    return known
 
 
 def same_outputs(one: Record, other: Record) -> bool:
     """Whether two records say the same of a calculation: names, types and checksums of the outputs."""
-    return sorted((name, ref.checksum, _text_of_type(ref.type)) for name, ref in one.outputs) == sorted(
-        (name, ref.checksum, _text_of_type(ref.type)) for name, ref in other.outputs
+    return sorted((name, ref.checksum, _texts(name, ref.type)[2]) for name, ref in one.outputs) == sorted(
+        (name, ref.checksum, _texts(name, ref.type)[2]) for name, ref in other.outputs
     )
 
 
@@ -124,9 +108,25 @@ def same_outputs(one: Record, other: Record) -> bool:
 _encode = json.JSONEncoder(default=str).encode
 
 
+def _object(data: Mapping[str, Any]) -> str:
+    """A JSON object. One of plain numbers and texts, as most are, is written out here: the general encoder costs thrice."""
+    parts = []
+    for name, value in data.items():
+        kind = type(value)
+        if type(name) is not str:
+            return _encode(dict(data))
+        if kind is str:
+            text = encode_basestring_ascii(value)
+        elif kind is int or (kind is float and isfinite(value)):
+            text = repr(value)
+        else:
+            return _encode(dict(data))
+        parts.append(f"{encode_basestring_ascii(name)}:{text}")
+    return "{" + ",".join(parts) + "}"
+
+
 def event_text(event: Event) -> str:
-    data = _encode(dict(event.data)) if event.data else "{}"
-    return f'["{event.kind}",{float(event.time)!r},{data}]'
+    return f'["{event.kind}",{float(event.time)!r},{_object(event.data) if event.data else "{}"}]'
 
 
 def events_of(texts: str) -> list[Event]:

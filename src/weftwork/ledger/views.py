@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from weftwork.core.checksum import Checksum, from_canonical
-from weftwork.core.job import ENDED, Event, Job, Record, fold
+from weftwork.core.job import Event, Job, Record, fold
 from weftwork.core.placement import Placement
 from weftwork.errors import Invalid, NotFound
-from weftwork.ledger import documents
-from weftwork.ledger.database import Transaction, chunks, gather, marks
+from weftwork.ledger import documents, names
+from weftwork.ledger.database import CHUNK, Transaction, chunks, gather, marks, next_id
 from weftwork.ledger.owners import Living
 from weftwork.ports import JobRow
 
 _PREVIOUS = 20
+_NAMED = 6
 _REQUESTS = 50
 
 
@@ -23,8 +25,8 @@ def records(tx: Transaction, keys: Sequence[Checksum]) -> dict[Checksum, Record]
     rows = gather(
         tx,
         "'[\"' || c.key || '\",' || r.body || ']'",
-        "FROM calculation c JOIN record r ON r.calculation = c.id AND r.rank = 'answer' WHERE c.prefix IN ({})",
-        [documents.prefix(key) for key in keys],
+        "calculation c JOIN record r ON r.calculation = c.id AND r.rank = 'answer' WHERE c.prefix = column1",
+        [(documents.prefix(key),) for key in keys],
     )
     bodies = dict(rows)
     return {key: documents.record_of(key, bodies[key]) for key in keys if key in bodies}
@@ -35,8 +37,9 @@ def record_of(tx: Transaction, name: str) -> Record | None:
     rows = gather(
         tx,
         "'[\"' || c.key || '\",' || coalesce(r.body, 'null') || ']'",
-        "FROM job j JOIN calculation c ON c.id = j.calculation LEFT JOIN record r ON r.id = j.record WHERE j.name IN ({})",
-        [name],
+        "job j JOIN calculation c ON c.id = j.calculation LEFT JOIN record r ON r.id = j.record "
+        "WHERE j.id = column1 AND j.name = column2",
+        names.of([name]),
     )
     if not rows:
         raise NotFound(f"there is no job {name}")
@@ -64,15 +67,17 @@ def conflicts(tx: Transaction, limit: int) -> list[tuple[Record, Record]]:
 
 def number_of(tx: Transaction, prefix: str) -> int:
     """The row of the one job whose id begins so."""
-    rows = tx.all(
-        "SELECT id, name FROM job WHERE name >= ? AND name < ? ORDER BY name LIMIT 6", (prefix, prefix + "\x7f")
-    )
-    if not rows:
+    found: list[Any] = []
+    candidates = names.rows(prefix, next_id(tx, "job") - 1)
+    while len(found) < _NAMED and (some := list(itertools.islice(candidates, CHUNK))):
+        sql = f"SELECT id, name FROM job WHERE id IN ({marks(len(some))}) ORDER BY id DESC"
+        found += [row for row in tx.all(sql, some) if row[1].startswith(prefix)]
+    if not found:
         raise NotFound(f"no job's id begins with {prefix!r}")
-    if len(rows) > 1 and rows[0][1] != prefix:
-        several = ", ".join(row[1] for row in rows[:5]) + (", …" if len(rows) > 5 else "")
+    if len(found) > 1:
+        several = ", ".join(row[1] for row in found[: _NAMED - 1]) + (", …" if len(found) >= _NAMED else "")
         raise Invalid(f"several jobs' ids begin with {prefix!r}: {several}; give more of it")
-    return int(rows[0][0])
+    return int(found[0][0])
 
 
 def rows_of(tx: Transaction, numbers: Sequence[int], living: Living) -> list[JobRow]:
@@ -107,24 +112,36 @@ def _row(row: Any, waiting: dict[int, int], living: Living) -> JobRow:
 
 
 def jobs(tx: Transaction, run: str | None, states: Iterable[str], limit: int, living: Living) -> list[JobRow]:
-    """Jobs, newest first."""
-    where, parameters = ["1 = 1"], []
-    if run is not None:
-        where.append("request IN (SELECT id FROM request WHERE run = ?)")
-        parameters.append(run)
-    chosen = sorted(set(states))
-    if chosen:
-        where.append(f"state IN ({marks(len(chosen))})")
-        parameters += chosen
-        if not ENDED.intersection(chosen):
-            # Few are live among many: an index has them.
-            where.append("id IN (SELECT id FROM job WHERE live = 1)")
-    sql = f"SELECT id FROM job WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?"
-    return rows_of(tx, [row[0] for row in tx.all(sql, [*parameters, limit])], living)
+    """Jobs, newest first: the newest of each state and request, as the indexes have them, then the newest of all."""
+    chosen = set(states)
+    conditions = [_WITH_STATE[state] for state in sorted(chosen & _WITH_STATE.keys())] if chosen else ["1 = 1"]
+    found: list[int] = []
+    for condition in conditions:
+        if run is None:
+            found += _newest(tx, condition, (), limit)
+        elif condition in _FEW.values():
+            found += _newest(tx, f"{condition} AND request IN (SELECT id FROM request WHERE run = ?)", (run,), limit)
+        else:
+            for (request,) in tx.all("SELECT id FROM request WHERE run = ?", (run,)):
+                found += _newest(tx, f"{condition} AND request = ?", (request,), limit)
+    return rows_of(tx, sorted(found, reverse=True)[:limit], living)
+
+
+# Written out, since an index on some of the rows is used where a statement says in its words that it asks for those.
+_FEW = {
+    **{state: f"live = 1 AND state = '{state}'" for state in ("queued", "running")},
+    **{state: f"state IN ('failed', 'cancelled') AND state = '{state}'" for state in ("failed", "cancelled")},
+}
+_WITH_STATE = {**_FEW, "succeeded": "state = 'succeeded'"}
+
+
+def _newest(tx: Transaction, condition: str, parameters: Sequence[Any], limit: int) -> list[int]:
+    rows = tx.all(f"SELECT id FROM job WHERE {condition} ORDER BY id DESC LIMIT ?", [*parameters, limit])
+    return [row[0] for row in rows]
 
 
 def events(tx: Transaction, name: str, after: int) -> list[tuple[int, Event]]:
-    row = tx.one("SELECT events FROM job WHERE name = ?", (name,))
+    row = tx.one("SELECT events FROM job WHERE id = ? AND name = ?", (names.row(name), name))
     if row is None:
         raise NotFound(f"there is no job {name}")
     return list(enumerate(documents.events_of(row[0]), 1))[after:]

@@ -1,8 +1,8 @@
 -- Facts: who has which job, what happened, what came out. Read by SQLite and by PostgreSQL.
 --
--- Rows are numbered by integers that grow, and found by the first 8 bytes of a key as a signed integer, the whole key
+-- Rows are numbered by integers that grow, and found by the first 31 bits of a key as an integer, the whole key
 -- being compared after: random 32-byte primary keys cost three times as much at a million rows. Numbers are given
--- out by the one writer that there is at a time.
+-- out by the one writer that there is at a time. A job's name says its number, so that names need no index.
 
 CREATE TABLE migration (
     version INTEGER PRIMARY KEY,
@@ -30,7 +30,7 @@ CREATE TABLE frame (
 
 CREATE TABLE calculation (
     id INTEGER PRIMARY KEY,
-    prefix BIGINT NOT NULL,
+    prefix INTEGER NOT NULL,
     key TEXT NOT NULL,
     frame INTEGER NOT NULL,
     inputs TEXT NOT NULL
@@ -77,10 +77,11 @@ CREATE TABLE job (
     cancel TEXT,
     events TEXT NOT NULL
 );
-CREATE UNIQUE INDEX job_name ON job (name);
 CREATE UNIQUE INDEX job_live ON job (calculation, private) WHERE live = 1;
 CREATE INDEX job_cancel ON job (owner) WHERE live = 1 AND cancel IS NOT NULL;
+CREATE INDEX job_unwell ON job (state) WHERE state IN ('failed', 'cancelled');
 CREATE INDEX job_request ON job (request);
+CREATE INDEX job_step ON job (request, step) WHERE step IS NOT NULL;
 
 CREATE TABLE waiter (
     job INTEGER NOT NULL,
