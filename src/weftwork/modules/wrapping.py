@@ -22,19 +22,27 @@ from weftwork.core.values import Directory, File, Ref, Type
 from weftwork.errors import Invalid, NotFound
 from weftwork.modules.programs import Programs, is_line, is_program, named_programs
 
+_SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib", "/etc/", "/dev/", "/proc/", "/sys/")
+"""Where files lie that belong to the system, and are taken to stay as they are."""
+
 _EMPTY = b"[]"
 """The canonical bytes of a directory without files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wrapped:
-    """A command line as a module, with its inputs; ``outputs`` says where the caller wants each output, by its name."""
+    """A command line as a module, with its inputs; ``outputs`` says where the caller wants each output, by its name.
+
+    ``undeclared`` are files that the command names by their full paths and so reads where they lie: their content is not
+    in its key.
+    """
 
     module: Module
     carried: Carried
     values: Mapping[str, Any]
     outputs: Mapping[str, Path]
     declared: frozenset[str]
+    undeclared: tuple[str, ...] = ()
 
     def resolve(self) -> tuple[Module, Carried]:
         return self.module, self.carried
@@ -84,7 +92,24 @@ def wrap(
     )
     buffers = (*(data for _, data in programs.read(folder)), _EMPTY)
     declared = files.known() | {str(folder / relative) for relative, _, _ in shipped}
-    return Wrapped(module, Carried(buffers), files.values(), files.targets, frozenset(declared))
+    undeclared = _full_paths(words) - declared - set(tools)
+    return Wrapped(
+        module, Carried(buffers), files.values(), files.targets, frozenset(declared), tuple(sorted(undeclared))
+    )
+
+
+def _full_paths(words: Sequence[str]) -> set[str]:
+    """The files that words name by their full paths, but for those of the system, and those that a line only writes."""
+    if is_line(words):
+        texts = _SEPARATORS.split(_WRITTEN.sub(" ", words[0]))
+    else:
+        texts = [*words, *(each.partition("=")[2] for each in words)]
+    paths = {os.path.normpath(text) for text in texts if text.startswith("/") and not text.startswith(_SYSTEM)}
+    return {path for path in paths if os.path.isfile(path)}
+
+
+_WRITTEN = re.compile(r">[>|]?\s*\S+")
+_SEPARATORS = re.compile(r"[\s;|&<>()'\"=]+")
 
 
 @dataclass(slots=True)
