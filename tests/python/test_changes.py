@@ -94,3 +94,28 @@ def test_equal_programs_have_no_differences(project):
     new = bundle(project.write(tov="# moved\n" + TOV, helpers=HELPERS.replace("stiff", "soft")).load("tov").run)
     assert old.identity == new.identity
     assert differences(old.document, new.document) == []
+
+
+SET = "import textwrap, decimal, inspect\ntextwrap.TextWrapper.mark = 3\ndef f(): return 1  # one\ndef run():\n    return textwrap.TextWrapper.mark, inspect.getsource(f)\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        ("mark = 3", "mark = 4", "setting in textwrap.TextWrapper.mark: 3 → 4"),
+        ("# one", "# two", "setting in tov.f ({0}/tov.py:3): {0}/tov.py:3 → {0}/tov.py:3"),
+        ("textwrap.TextWrapper.mark = 3\n", "textwrap.TextWrapper.mark = 3\ndecimal.getcontext().prec = 9\n", "setting in decimal context:  → [9, 'ROUND_HALF_EVEN', -999999, 999999, 1, 0, ['DivisionByZero', 'InvalidOperation', 'Overflow']]"),
+    ],
+)  # fmt: skip
+def test_a_setting_is_named(project, before, after, text):
+    import decimal
+    import textwrap
+
+    try:
+        with decimal.localcontext():
+            old = bundle(project.write(tov=SET).load("tov").run)
+            new = bundle(project.write(tov=SET.replace(before, after)).load("tov").run)
+    finally:
+        del textwrap.TextWrapper.mark
+    assert old.identity != new.identity
+    assert text.format(project.folder) in [str(change) for change in differences(old.document, new.document)]

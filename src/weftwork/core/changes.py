@@ -52,7 +52,19 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     if not found and any(old.get(name) != new.get(name) for name in ("codecs", "optimize", "counts")):
         texts = [str({name: d.get(name) for name in ("codecs", "optimize", "counts")}) for d in (old, new)]
         found.append(Change("program", "the program", "", 0, "setting", texts[0], texts[1]))
+    if not found and "places" in new["counts"]:
+        found += _moved(before, after)
     return list(dict.fromkeys(found))
+
+
+def _moved(old: Bundle, new: Bundle) -> Iterator[Change]:
+    """Definitions that stand elsewhere, or whose comments differ, where the program looks at these."""
+    for key in sorted(old.definitions.keys() & new.definitions.keys()):
+        nodes = old.nodes[old.definitions[key]], new.nodes[new.definitions[key]]
+        texts = [(node.get("source"), *bundle.place(node)) for node, bundle in zip(nodes, (old, new), strict=True)]
+        if texts[0] != texts[1]:
+            places = [f"{file}:{line}" for _, file, line in texts]
+            yield Change(nodes[1]["kind"], title_of(key), *new.place(nodes[1]), "setting", *places)
 
 
 def _compare(old: Bundle, new: Bundle) -> Iterator[Change]:
@@ -76,6 +88,7 @@ def _others(old: Bundle, new: Bundle) -> Iterator[Change]:
     for name in ("entry", "declared"):
         for path, before, after in Values(old, new).compare(name, old.document[name], new.document[name]):
             yield Change("program", path, "", 0, "captured value", before, after)
+    yield from _settings(old, new)
     files = [{node["path"]: node for node in bundle.nodes if node["kind"] == "file"} for bundle in (old, new)]
     for path in sorted(files[0].keys() | files[1].keys()):
         texts = ["" if path not in each else show_bytes(each[path]["bytes"]) for each in files]
@@ -85,6 +98,35 @@ def _others(old: Bundle, new: Bundle) -> Iterator[Change]:
     for name in sorted(packages[0] ^ packages[1]):
         texts = [name if name in each else "" for each in packages]
         yield Change("package", name, "", 0, "package", texts[0], texts[1])
+
+
+def _settings(old: Bundle, new: Bundle) -> Iterator[Change]:
+    """The settings of libraries, and what the project sets in them."""
+    held = [{**dict(bundle.document.get("settings", ())), **_patches(bundle.document)} for bundle in (old, new)]
+    values = Values(old, new)
+    for name in sorted(held[0].keys() | held[1].keys()):
+        one, other = held[0].get(name), held[1].get(name)
+        if one == other and not (isinstance(one, dict) and "ref" in one):
+            continue
+        if one is None or other is None:
+            texts = [values.show(side, form) if form is not None else "" for side, form in enumerate((one, other))]
+            yield Change("program", name, "", 0, "setting", texts[0], texts[1])
+            continue
+        for path, before, after in values.fields(name, one, other):
+            yield Change("program", path, "", 0, "setting", before, after)
+
+
+def _patches(document: Mapping[str, Any]) -> dict[str, Any]:
+    found = {}
+    for patch in document.get("patches", ()):
+        home = next(iter(patch["in"].values()))
+        parts = [
+            *([home] if isinstance(home, str) else home),
+            *patch["path"],
+            patch.get("attribute", patch.get("item")),
+        ]
+        found[".".join(map(str, parts))] = patch.get("value", {"text": ""})
+    return found
 
 
 def _head(node: Mapping[str, Any]) -> str:
