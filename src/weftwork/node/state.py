@@ -86,10 +86,10 @@ def _checks_of(value: Any) -> list[_Check]:
     if type(names) is dict:
         found.append(_check_dict(names))
     if not isinstance(value, _PLAIN):
-        slots = [
-            item for cls in kind.__mro__ for item in vars(cls).values() if type(item) is types.MemberDescriptorType
-        ]
-        if slots and kind.__flags__ & _HEAP_TYPE:
+        # Members of a type that C defines are no slots: what they give may be new each time.
+        classes = [cls for cls in kind.__mro__ if "__slots__" in vars(cls)]
+        slots = [item for cls in classes for item in vars(cls).values() if type(item) is types.MemberDescriptorType]
+        if slots:
             found.append(_check_slots(value, slots))
     return found
 
