@@ -48,7 +48,7 @@ class Raw:
             self._file(checksum).parent.mkdir(exist_ok=True)
             self._file(checksum).write_bytes(data)
         else:
-            prefix = int.from_bytes(checksum.digest[:8], "big", signed=True)
+            prefix = int.from_bytes(checksum.digest[:4], "big")
             self._sql("INSERT INTO buffer (prefix, digest, data) VALUES (?, ?, ?)", prefix, checksum.digest, data)
 
     def get(self, checksum: Checksum) -> bytes | None:

@@ -54,8 +54,13 @@ class DirectoryStore:
 
     def put_many(self, buffers: Sequence[bytes]) -> list[Checksum]:
         names = [Checksum.of(data) for data in buffers]
-        small = {name.digest: bytes(data) for name, data in zip(names, buffers, strict=True) if len(data) <= LIMIT}
-        large = {name: data for name, data in zip(names, buffers, strict=True) if len(data) > LIMIT}
+        small: dict[bytes, bytes] = {}
+        large: dict[Checksum, bytes] = {}
+        for name, data in zip(names, buffers, strict=True):
+            if len(data) <= LIMIT:
+                small[bytes.fromhex(name)] = bytes(data)
+            else:
+                large[name] = data
         with disk.translated(self.root):
             if large:
                 self._files.put(large)
@@ -157,13 +162,14 @@ class DirectoryStore:
         return self._verified(checksum, data)
 
     def get_many(self, checksums: Sequence[Checksum]) -> dict[Checksum, bytes]:
-        names = {Checksum(each).digest: Checksum(each) for each in checksums}
+        names = {bytes.fromhex(each): each for each in map(Checksum, checksums)}
         with disk.translated(self.root):
             found = self._packed.get(list(names))
-            out = {names[digest]: self._verified(names[digest], data) for digest, data in found.items()}
-            for digest, name in names.items():
-                if digest not in found and self._files.has(name):
-                    out[name] = self._verified(name, self._files.read(name))
+            out = {(name := names[digest]): self._verified(name, data) for digest, data in found.items()}
+            if len(found) < len(names):
+                for digest, name in names.items():
+                    if digest not in found and self._files.has(name):
+                        out[name] = self._verified(name, self._files.read(name))
         return out
 
     def _verified(self, checksum: Checksum, data: bytes) -> bytes:
@@ -208,7 +214,7 @@ class DirectoryStore:
             return found[checksum.digest] if found else self._files.size(checksum)
 
     def missing(self, checksums: Iterable[Checksum]) -> set[Checksum]:
-        names = {Checksum(each).digest: Checksum(each) for each in checksums}
+        names = {each.digest: each for each in map(Checksum, checksums)}
         with disk.translated(self.root):
             found = self._packed.sizes(list(names))
             return {name for digest, name in names.items() if digest not in found and not self._files.has(name)}

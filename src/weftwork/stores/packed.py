@@ -1,6 +1,6 @@
 """Small buffers, packed in one SQLite file: a million small results must not be a million files.
 
-A rowid table with an index on the first 8 bytes of the digest as an integer, the whole digest compared after: a
+A rowid table with an index on the first 4 bytes of the digest as an integer, the whole digest compared after: a
 random 32-byte primary key doubles the cost of a million rows. Each look-up is one SQL step that returns one row for
 all it found, since the driver gives up the interpreter's lock at every row.
 """
@@ -10,7 +10,9 @@ from __future__ import annotations
 import itertools
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import cache
 from pathlib import Path
 
 from weftwork.sqlite import Database, Layout
@@ -28,6 +30,7 @@ _BATCH = 512
 # A blob taken as text keeps its bytes: so many blobs come back as one, with their lengths beside them.
 _ALL = "CAST(group_concat(CAST({} AS TEXT), '') AS BLOB)"
 _FIND = "SELECT {} FROM buffer WHERE prefix IN (SELECT value FROM json_each(?))"
+_NAMES = _FIND.format(_ALL.format("digest"))
 _SIZES = _FIND.format(f"{_ALL.format('digest')}, group_concat(length(data))")
 _DATA = _FIND.format(f"{_ALL.format('digest')}, group_concat(length(data)), {_ALL.format('data')}")
 _PAGE = (
@@ -47,10 +50,11 @@ _LAYOUT = Layout(0x77656662, 1, _make)
 class _Batch:
     """What one thread brought, and whether another's transaction has taken it along."""
 
-    __slots__ = ("buffers", "done")
+    __slots__ = ("buffers", "done", "wrong")
 
-    def __init__(self, buffers: Mapping[bytes, bytes]) -> None:
+    def __init__(self, buffers: Mapping[bytes, bytes], there: AbstractSet[bytes]) -> None:
         self.buffers = buffers
+        self.wrong = buffers.keys() & there
         self.done = False
 
 
@@ -68,7 +72,7 @@ class Packed:
         Threads that put at once share a transaction: the one whose turn it is writes what all of them brought.
         """
         there = self.get(list(buffers))
-        batch = _Batch({name: data for name, data in buffers.items() if there.get(name) != data})
+        batch = _Batch({name: data for name, data in buffers.items() if there.get(name) != data}, there.keys())
         if not batch.buffers:
             return
         self._waiting.append(batch)
@@ -77,28 +81,26 @@ class Packed:
                 return
             batches, self._waiting = self._waiting, []
             # After a failed turn of another thread ours is no longer among those that wait.
-            merged = dict(batch.buffers)
+            merged, wrong = dict(batch.buffers), set(batch.wrong)
             for each in batches:
                 merged.update(each.buffers)
-            self._write(merged)
+                wrong |= each.wrong
+            self._write(merged, wrong)
             for each in batches:
                 each.done = True
 
-    def _write(self, buffers: Mapping[bytes, bytes]) -> None:
+    def _write(self, buffers: Mapping[bytes, bytes], wrong: set[bytes]) -> None:
         with self._database.write() as connection:
-            there = dict(_data(connection, list(buffers)))
-            wrong = [name for name, data in there.items() if data != buffers[name]]
             _delete(connection, wrong)
-            new = [(_prefix(name), name, data) for name, data in buffers.items() if there.get(name) != data]
+            # Looked up again, for others may have been faster; what they have just put is right.
+            there = _there(connection, list(buffers))
+            names = [name for name in buffers if name not in there] if there else list(buffers)
+            new = [(prefix, name, buffers[name]) for prefix, name in zip(_prefixes(names), names, strict=True)]
             start = 0
             while start < len(new):
                 # Powers of two: few different statements, so that the driver keeps them prepared.
                 count = min(_BATCH, 1 << ((len(new) - start).bit_length() - 1))
-                values = ",".join(["(?,?,?)"] * count)
-                connection.execute(
-                    f"INSERT INTO buffer (prefix, digest, data) VALUES {values}",
-                    list(itertools.chain.from_iterable(new[start : start + count])),
-                )
+                connection.execute(_insert(count), list(itertools.chain.from_iterable(new[start : start + count])))
                 start += count
 
     def get(self, names: Sequence[bytes]) -> dict[bytes, bytes]:
@@ -135,15 +137,30 @@ class Packed:
         self._database.close()
 
 
-def _prefix(name: bytes) -> int:
-    return int.from_bytes(name[:8], "big", signed=True)
+def _prefixes(names: Iterable[bytes]) -> list[int]:
+    # No more bytes, since they are in an index that is written to all over: digests are random.
+    return [int.from_bytes(name[:4], "big") for name in names]
 
 
 def _chunks(names: Sequence[bytes], count: int) -> Iterator[tuple[Sequence[bytes], str]]:
     """Some names at a time, with their prefixes as the JSON list that a statement takes."""
     for start in range(0, len(names), count):
         some = names[start : start + count]
-        yield some, f"[{','.join([str(_prefix(name)) for name in some])}]"
+        yield some, str(_prefixes(some))
+
+
+@cache
+def _insert(count: int) -> str:
+    return f"INSERT INTO buffer (prefix, digest, data) VALUES {','.join(['(?,?,?)'] * count)}"
+
+
+def _there(connection: sqlite3.Connection, names: Sequence[bytes]) -> set[bytes]:
+    """Those that are there, and others that begin like them."""
+    found: set[bytes] = set()
+    for _, prefixes in _chunks(names, 4096):
+        digests = connection.execute(_NAMES, (prefixes,)).fetchone()[0] or b""
+        found.update([digests[start : start + 32] for start in range(0, len(digests), 32)])
+    return found
 
 
 def _sized(digests: bytes | None, sizes: str | None) -> Iterator[tuple[bytes, int]]:
@@ -162,5 +179,7 @@ def _data(connection: sqlite3.Connection, names: Sequence[bytes]) -> Iterator[tu
             start += size
 
 
-def _delete(connection: sqlite3.Connection, names: Sequence[bytes]) -> None:
-    connection.executemany("DELETE FROM buffer WHERE prefix = ? AND digest = ?", [(_prefix(n), n) for n in names])
+def _delete(connection: sqlite3.Connection, names: Collection[bytes]) -> None:
+    connection.executemany(
+        "DELETE FROM buffer WHERE prefix = ? AND digest = ?", list(zip(_prefixes(names), names, strict=True))
+    )
