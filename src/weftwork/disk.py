@@ -8,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +66,8 @@ def _unescape(text: str) -> str:
 
 def _mounts_command() -> Iterator[tuple[str, str]]:
     """macOS and the BSDs: ``server:/x on /mnt (nfs, asynchronous)``."""
+    import subprocess
+
     try:
         out = subprocess.run(["/sbin/mount"], capture_output=True, timeout=10, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
@@ -147,5 +147,6 @@ def free_bytes(path: Path) -> int:
     """How much is free on the disk of a file that may not be there; 0 where that cannot be asked."""
     for place in (path, path.parent):
         with contextlib.suppress(OSError):
-            return shutil.disk_usage(place).free
+            found = os.statvfs(place)
+            return found.f_bavail * found.f_frsize
     return 0

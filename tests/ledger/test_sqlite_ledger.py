@@ -9,14 +9,15 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from databases import Sqlite
 
 from weftwork.core.checksum import Checksum
 from weftwork.errors import Conflict, Corrupt, Unavailable
-from weftwork.ledger import SqliteLedger, documents, owners
-from weftwork.ports import Ending
+from weftwork.ledger import SqliteLedger, documents, owners, sqlite
+from weftwork.ports import Ending, RunRow
 from weftwork.testing.ledger_samples import LEASE, calculation, claims, elsewhere, record, succeeded
 
 
@@ -73,6 +74,35 @@ def test_a_full_disk_loses_nothing_that_was_told(path: Path) -> None:
         assert [answer.job for answer in again[:10]] == [answer.job for answer in told]
         assert ledger.jobs(limit=1)[0].run == "new"
     assert Sqlite(path.parent).sound()
+
+
+def test_no_listing_reads_all_jobs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, Any]] = []
+    run = sqlite._Transaction.all
+
+    def heard(self: Any, sql: str, parameters: Any = ()) -> list[Any]:
+        asked.append((sql, parameters))
+        return run(self, sql, parameters)
+
+    me = owners.this()
+    with SqliteLedger(path) as ledger:
+        ledger.register(me, LEASE)
+        ledger.start_run(me.id, RunRow("r", "fit", "running", 1.0, {}))
+        jobs = ledger.claim(me.id, claims(*range(100), run="r", step="s"))
+        monkeypatch.setattr(sqlite._Transaction, "all", heard)
+        for state in ("queued", "running", "failed", "cancelled"):
+            ledger.jobs(states=[state])
+            ledger.jobs(run="r", states=[state])
+        ledger.jobs(run="r")
+        ledger.jobs(run="r", states=["succeeded"])
+        ledger.previous("double", jobs[50].job, "fit", "s")
+        ledger.job(jobs[7].job[:5])
+        with ledger._database.read() as tx:
+            plans = {sql: [row[3] for row in run(tx, f"EXPLAIN QUERY PLAN {sql}", given)] for sql, given in asked}
+    assert len(plans) >= 10
+    for sql, plan in plans.items():
+        # An index of the live ones alone is read from end to end, and so is nothing else.
+        assert not [line for line in plan if line.startswith("SCAN") and "job_live" not in line], (sql, plan)
 
 
 def test_readers_do_not_wait_for_a_writer(path: Path) -> None:

@@ -8,8 +8,6 @@ psutil.
 from __future__ import annotations
 
 import os
-import platform
-import secrets
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -37,13 +35,13 @@ def of_process(pid: int) -> Owner:
     started = _started(pid)
     if started is None:
         raise NotFound(f"there is no process {pid} on this host")
-    return Owner(f"o{secrets.token_hex(8)}", host(), boot(), pid, started)
+    return Owner(f"o{os.urandom(8).hex()}", host(), boot(), pid, started)
 
 
 @lru_cache(maxsize=1)
 def host() -> str:
     """This host's name. A container that counts processes by itself is a host of its own: its pids mean nothing outside."""
-    name = platform.node() or "localhost"
+    name = os.uname().nodename or "localhost"
     try:
         space = os.readlink(PROC / "self/ns/pid")
     except OSError:

@@ -14,7 +14,6 @@ import sqlite3
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from weftwork import disk
@@ -152,6 +151,8 @@ def _opened(path: Path) -> Iterator[int]:
 def _hashed(paths: Sequence[Path]) -> Iterator[tuple[Checksum, Stat]]:
     if len(paths) < 2:
         return map(_hash, paths)
+    from concurrent.futures import ThreadPoolExecutor
+
     # Hashing gives up the interpreter's lock: threads use all cores.
     with ThreadPoolExecutor(min(os.cpu_count() or 1, len(paths)), "weft-hash") as pool:
         return iter(list(pool.map(_hash, paths)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import platform
 import time
 from functools import cache
 from pathlib import Path
@@ -25,7 +24,7 @@ _counter = itertools.count()
 @cache
 def _origin() -> str:
     """Names the set of processes whose ids mean the same: this boot of this host, this namespace of ids."""
-    parts = [platform.node()]
+    parts = [os.uname().nodename]
     for source in ("/proc/sys/kernel/random/boot_id",):
         with contextlib.suppress(OSError):
             parts.append(Path(source).read_text("ascii").strip())

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +35,9 @@ class Sources:
             return target
         if address in self._fetched:
             return self._fetched[address]
+        # Imported here and below: they cost more time than opening a home, and few commands need them.
+        import tempfile
+
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as temporary:
             try:
@@ -58,6 +59,9 @@ class Sources:
         target = self._root / "folders" / str(checksum)
         if target.is_dir():
             return target
+        import shutil
+        import tempfile
+
         target.parent.mkdir(parents=True, exist_ok=True)
         making = Path(tempfile.mkdtemp(dir=target.parent, prefix="."))
         for name, executable, each in from_canonical(store.get(checksum)):
