@@ -14,11 +14,42 @@ import weftwork
 from weftwork import config, errors
 
 ROOT = Path(__file__).parent.parent
-PUBLIC = """
-    CalculationFailed Cancelled Conflict Corrupt Directory Explanation File Forbidden Invalid Job MissingInputs NotFound
-    Outputs Range Ref Refused Resources Run SiteFailed WeftError close explain load map module race run run_async session
-    submit submit_async use workflow __version__
-""".split()
+PUBLIC = [
+    "CalculationFailed",
+    "Cancelled",
+    "Conflict",
+    "Corrupt",
+    "Directory",
+    "Explanation",
+    "File",
+    "Forbidden",
+    "Invalid",
+    "Job",
+    "MissingInputs",
+    "NotFound",
+    "Outputs",
+    "Range",
+    "Ref",
+    "Refused",
+    "Resources",
+    "Run",
+    "SiteFailed",
+    "WeftError",
+    "close",
+    "explain",
+    "load",
+    "map",
+    "module",
+    "race",
+    "run",
+    "run_async",
+    "session",
+    "submit",
+    "submit_async",
+    "use",
+    "workflow",
+    "__version__",
+]
 
 
 def test_the_public_names_are_these_and_at_most_forty() -> None:
