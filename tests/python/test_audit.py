@@ -29,9 +29,16 @@ def test_a_data_file_of_the_project_is_seen(project):
     assert not seen_in(module, uses=[project.folder / "data.txt"])
 
 
-def test_what_is_written_or_elsewhere_is_not(project, tmp_path_factory):
+def test_a_data_file_elsewhere_is_seen(project, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("data") / "x.txt"
+    elsewhere.write_text("1")
+    seen = seen_in(project.write(program=f"def run():\n    return open({str(elsewhere)!r}).read()\n").load("program"))
+    assert seen.paths == {str(elsewhere)}
+
+
+def test_what_is_written_or_the_systems_is_not(project, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("outputs") / "x.txt"
-    text = f"from pathlib import Path\nimport json\ndef run():\n    json.dumps(1)\n    Path(__file__).with_name('out').write_text('1')\n    Path({str(elsewhere)!r}).write_text('1')\n    Path({str(elsewhere)!r}).read_text()\n"
+    text = f"from pathlib import Path\nimport json\ndef run():\n    json.dumps(1)\n    Path(__file__).with_name('out').write_text('1')\n    Path({str(elsewhere)!r}).write_text('1')\n    Path('/etc/hostname').exists() and open('/etc/hostname').read()\n"
     assert not seen_in(project.write(program=text).load("program"))
 
 

@@ -61,7 +61,7 @@ class Folders:
             inputs=tuple(inputs.made),
             outputs=tuple(_output(each) for each in module.outputs),
             limits=Limits(resources.time, resources.memory, resources.disk),
-            expects=tuple(Expected(path, checksum) for path, checksum in tools.values()),
+            expects=_expects(tools, calculation.frame.environment),
         )
         folder = self.path(task)
         write_job(str(folder), job)
@@ -205,6 +205,12 @@ class _Inputs:
 
 def _from_work(path: str) -> str:
     return path.removeprefix("work/") if path.startswith("work/") else f"../{path}"
+
+
+def _expects(tools: Mapping[str, tuple[str, Checksum]], environment: Mapping[str, Any]) -> tuple[Expected, ...]:
+    """What must still be what the key counted when the job starts: programs, and files that the command names."""
+    named = {path: Checksum(checksum) for path, checksum in (environment.get("files") or {}).items()}
+    return tuple(Expected(path, checksum) for path, checksum in {**named, **dict(tools.values())}.items())
 
 
 def _command(

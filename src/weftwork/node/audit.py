@@ -6,6 +6,7 @@ that came with such names is given to the caller and is not reused.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import tempfile
@@ -118,8 +119,29 @@ def _note_paths(seen: Seen, opened: Iterable[Any], roots: tuple[str, ...], ignor
             path = os.path.abspath(os.fsdecode(given))
         except (TypeError, ValueError):
             continue
-        if path.startswith(inside) and not path.startswith(outside) and "__pycache__" not in path:
+        if path.startswith(outside) or "__pycache__" in path:
+            continue
+        # Of the project even what is not there counts; elsewhere only what is, for libraries look in many places.
+        if path.startswith(inside) or (not path.startswith(_system_folders()) and os.path.lexists(path)):
             seen.paths.add(path)
+
+
+_SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/etc", "/proc", "/sys", "/dev", "/run", "/opt", "/nix")
+_APPLE = ("/System", "/Library", "/private/etc", "/private/var/db")
+
+
+@functools.cache
+def _system_folders() -> tuple[str, ...]:
+    """Where the machine's own files lie, and this Python's: the environment's, and not data."""
+    folders = {
+        *_SYSTEM,
+        *_APPLE,
+        sys.prefix,
+        sys.base_prefix,
+        sys.exec_prefix,
+        os.path.dirname(os.path.dirname(__file__)),
+    }
+    return tuple(sorted(os.path.join(folder, "") for folder in folders))
 
 
 def _library_folders() -> tuple[str, ...]:

@@ -41,6 +41,9 @@ class Machine:
         tools = sorted({*declared.tools, *_programs(module)})
         if tools:
             out["tools"] = {tool: self._counted(module.name, tool) for tool in tools}
+        files = _named_files(module)
+        if files:
+            out["files"] = {path: str(self._hash(Path(path))[0]) for path in files}
         if declared.variables:
             out["variables"] = dict(declared.variables)
         return out
@@ -95,6 +98,15 @@ class LocalSite(Machine):
                 shown = size if what == "memory" else str
                 return f"it needs {what}: {shown(wanted)}, and this machine has {shown(there)}"
         return None
+
+
+def _named_files(module: Module) -> list[str]:
+    """Files that the words of a command name by their full path: read where they lie, so that their content counts."""
+    program = module.program
+    if not isinstance(program, Command):
+        return []
+    words = (*program.words[1:], *program.interpreter[1:])
+    return sorted({word for word in words if os.path.isabs(word) and "{" not in word and os.path.isfile(word)})
 
 
 def _programs(module: Module) -> list[str]:
