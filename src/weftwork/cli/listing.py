@@ -39,6 +39,8 @@ def jobs(
 def _job(row: JobRow) -> tuple[str, ...]:
     job = row.job
     state = f"{job.state} (cached)" if job.cached else job.state
+    if job.live and row.waiters == 0:
+        state = f"{job.state} (left)"  # its owner is dead, and nobody has asked for it since
     took = duration(job.ended - job.started) if job.ended and job.started else ""
     name = f"{job.name} ({row.run}:{row.step})" if row.step else job.name
     return job.id, state, took, when(job.queued), name

@@ -96,6 +96,8 @@ def inputs_of(home: Home, row: JobRow) -> dict[str, Ref]:
 
 def _run(home: Home, row: RunRow) -> Iterator[str]:
     yield f"run {row.id}: {row.name} {row.state}"
+    if row.state == "interrupted":
+        yield f"  nobody drives it any more: `weft run --resume {row.id}` goes on where it was"
     yield f"  started  {when(row.created)}"
     if row.ended:
         yield f"  ended    {when(row.ended)} ({duration(row.ended - row.created)})"

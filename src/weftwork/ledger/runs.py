@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from weftwork.core.checksum import Checksum
@@ -97,7 +98,7 @@ def end(tx: Transaction, owner: int, run: str, state: str, outcome: Mapping[str,
     )
 
 
-def find(tx: Transaction, prefix: str) -> RunRow:
+def find(tx: Transaction, prefix: str, living: Living) -> RunRow:
     rows = tx.all(
         f"SELECT {_COLUMNS} {_FROM} WHERE r.name >= ? AND r.name < ? ORDER BY r.name LIMIT 6", (prefix, prefix + "\x7f")
     )
@@ -106,11 +107,17 @@ def find(tx: Transaction, prefix: str) -> RunRow:
     if len(rows) > 1 and rows[0][0] != prefix:
         several = ", ".join(row[0] for row in rows[:5]) + (", …" if len(rows) > 5 else "")
         raise Invalid(f"several runs' ids begin with {prefix!r}: {several}; give more of it")
-    return _run(rows[0])
+    return _shown(rows[0], living)
 
 
-def newest(tx: Transaction, limit: int) -> list[RunRow]:
-    return [_run(row) for row in tx.all(f"SELECT {_COLUMNS} {_FROM} ORDER BY r.id DESC LIMIT ?", (limit,))]
+def newest(tx: Transaction, limit: int, living: Living) -> list[RunRow]:
+    return [_shown(row, living) for row in tx.all(f"SELECT {_COLUMNS} {_FROM} ORDER BY r.id DESC LIMIT ?", (limit,))]
+
+
+def _shown(row: Any, living: Living) -> RunRow:
+    """A run for those who look: one that has not ended, and that nobody drives any more, is ``interrupted``."""
+    run = _run(row)
+    return replace(run, state="interrupted") if run.ended is None and not living(row[9]) else run
 
 
 def steps(tx: Transaction, run: str) -> list[StepRow]:

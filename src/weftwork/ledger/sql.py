@@ -177,11 +177,11 @@ class SqlLedger:
 
     def run(self, prefix: str) -> RunRow:
         with self._database.read() as tx:
-            return runs.find(tx, prefix)
+            return runs.find(tx, prefix, owners.Living(tx, self._alive))
 
     def runs(self, limit: int = 100) -> list[RunRow]:
         with self._database.read() as tx:
-            return runs.newest(tx, limit)
+            return runs.newest(tx, limit, owners.Living(tx, self._alive))
 
     def steps(self, run: str) -> list[StepRow]:
         with self._database.read() as tx:

@@ -137,7 +137,9 @@ class RunsContract(LedgerFixtures):
         other.start_run(you.id, run())
         with pytest.raises(Conflict, match=you.id):
             ledger.take_run(me, "r1")
+        assert ledger.run("r1").state == "running"
         you.kill()
+        assert ledger.run("r1").state == ledger.runs()[0].state == "interrupted"
         assert ledger.take_run(me, "r1") == replace(run(), owner=me)
         with pytest.raises(Conflict, match="taken over"):
             other.set_steps(you.id, [StepRow("r1", "s", "failed")])
