@@ -12,7 +12,6 @@ from weftwork.engine.binding import Binder
 from weftwork.errors import Invalid, Unavailable
 from weftwork.ledger.sqlite import SqliteLedger
 from weftwork.stores.directory import DirectoryStore
-from weftwork.stores.filesystem import is_network
 from weftwork.stores.sources import Sources
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def open_home(home: str | os.PathLike[str] | None = None) -> Home:
     if not os.access(folder, os.W_OK):
         raise Unavailable(f"the home {folder} cannot be written to; choose another with --home or WEFT_HOME")
     store = DirectoryStore(folder / "store")
-    ledger = SqliteLedger(folder / "ledger.sqlite", network=is_network(folder))
+    ledger = SqliteLedger(folder / "ledger.sqlite")
     sources = Sources(folder / "cache")
     return Home(folder, store, ledger, sources, Binder(store, sources))
 

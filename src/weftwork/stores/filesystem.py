@@ -11,9 +11,6 @@ from pathlib import Path
 
 from weftwork.core.checksum import Checksum
 
-# The settings ask here.
-from weftwork.disk import is_network as is_network
-
 _STALE = 24 * 3600.0
 """Seconds without a write after which a temporary file of another host counts as left behind."""
 
