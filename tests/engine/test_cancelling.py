@@ -164,7 +164,7 @@ def test_cancelling_the_job_of_a_dead_owner(place: Place, session: Embedded, kin
     session.cancel(name, "somebody")
     assert session.home.ledger.job(name).job.state == "cancelled"
     place.nothing_left(10)
-    with pytest.raises(weft.Conflict, match="cancelled already"):
+    with pytest.raises(weft.Conflict, match="has ended already"):
         session.cancel(name)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 
@@ -297,3 +298,28 @@ def test_a_module_called_inside_a_module_is_its_function(project):
     plain = "def helper(x):\n    return x + 1\ndef run(x):\n    return helper(x)\n"
     one = project.write(program=wrapped).identity()
     assert project.write(program=plain).identity() == one
+
+
+def test_numpys_stack_does_not_make_the_folder_count_and_inspects_does(tmp_path):
+    def identities(text):
+        found = []
+        for folder in ("one", "two"):
+            place = tmp_path / folder / str(len(text))
+            place.mkdir(parents=True)
+            (place / "stacking.py").write_text(text)
+            spec = importlib.util.spec_from_file_location("stacking", place / "stacking.py")
+            module = importlib.util.module_from_spec(spec)
+            sys.modules["stacking"] = module
+            spec.loader.exec_module(module)
+            found.append(bundle(module.run).identity)
+        return found
+
+    one, two = identities("import numpy as np\ndef run():\n    return np.stack([np.arange(2)])\n")
+    assert one == two
+    for text in (
+        "import inspect\ndef run():\n    return inspect.stack()[0].filename\n",
+        "from inspect import stack as st\ndef run():\n    return st()[0].filename\n",
+        "def run():\n    from inspect import stack as st\n    return st()[0].filename\n",
+    ):
+        one, two = identities(text)
+        assert one != two, text

@@ -10,6 +10,7 @@ import os
 import sys
 import types
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,10 @@ _PLACES = frozenset(
         "format_exc",
         "format_tb",
     }
-    | {"format_exception", "format_stack", "TracebackException", "stack"}
+    | {"format_exception", "format_stack", "TracebackException"}
 )
 """What shows sources, files or lines."""
+_PLACE_MODULES = frozenset({"inspect", "linecache", "traceback"})
 _NAMESPACES = frozenset({"__dict__", "vars"})
 _BLIND = frozenset({"len", "isinstance", "abs", "float", "int", "round", "bool", "get", "type"})
 """Calls that do not see the order of a dict."""
@@ -139,6 +141,21 @@ def _sorted_uses(uses: Iterable[Any]) -> tuple[frozenset[str], list[Any]]:
     return frozenset(names), values
 
 
+def _sees_places(walker: Walker, mentions: AbstractSet[str]) -> bool:
+    """Whether a program sees its own files and lines under a name that says little: ``stack`` is numpy's too."""
+    inspects = False
+    for node in walker.nodes:
+        for value in node.get("names", {}).values() if node["kind"] == "module" else ():
+            named = value.get("name") if isinstance(value, dict) else None
+            if named and named[0] in _PLACE_MODULES and (named[1] in _PLACES or named[1] == "stack"):
+                return True
+            inspects = inspects or (isinstance(value, dict) and value.get("module") == "inspect")
+        source = str(node.get("source", ""))
+        if "inspect" in source and "stack" in source:
+            return True
+    return inspects and "stack" in mentions
+
+
 def _counts(walker: Walker, names: frozenset[str]) -> list[str]:
     """Which texts count beside the code, where the program may read them; they are written into its nodes."""
     counts = []
@@ -158,7 +175,7 @@ def _counts(walker: Walker, names: frozenset[str]) -> list[str]:
             node["doc"] = cls.__doc__ if isinstance(cls.__doc__, str) else None
     if walker.iterates or walker.called - _BLIND - {function.__name__ for function, _ in walker.functions}:
         counts.append("order")
-    if mentions & _PLACES:
+    if mentions & _PLACES or _sees_places(walker, mentions):
         counts.append("places")
     if mentions & _NAMESPACES:
         counts.append("namespaces")
