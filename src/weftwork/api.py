@@ -45,7 +45,7 @@ def close() -> None:
 def run(
     thing: Any,
     /,
-    *,
+    *arguments: Any,
     at: str | None = None,
     resources: Mapping[str, Any] | None = None,
     cache: bool = True,
@@ -56,13 +56,13 @@ def run(
 
     ``thing`` is a module, a workflow, a plain function, or a text that names one (``fit.module.yaml``, ``fit.py:name``).
     ``at`` names the site; ``resources`` are those of :class:`weft.Resources`; ``cache=False`` runs although a result is
-    known; ``watch`` is called with each event of a step. An input whose name is one of these is given through
-    ``submit(thing, inputs={...})``.
+    known; ``watch`` is called with each event of a step. Inputs are given by name, or in order: one whose name is one
+    of these is given in order.
 
     Raises :class:`~weftwork.errors.Invalid` before anything runs when an input is wrong, and
     :class:`~weftwork.errors.CalculationFailed` when the program fails.
     """
-    handle = submit(thing, at=at, resources=resources, cache=cache, watch=watch, **inputs)
+    handle = submit(thing, *arguments, at=at, resources=resources, cache=cache, watch=watch, **inputs)
     try:
         return handle.result()
     except KeyboardInterrupt:
@@ -73,7 +73,7 @@ def run(
 def submit(
     thing: Any,
     /,
-    *,
+    *arguments: Any,
     at: str | None = None,
     resources: Mapping[str, Any] | None = None,
     cache: bool = True,
@@ -85,12 +85,13 @@ def submit(
     Arguments are those of :func:`run`. It may be awaited. What is not waited for is withdrawn when the process ends.
     """
     said = Overrides(at, tuple(sorted((resources or {}).items())), None if cache else False)
-    return session().submit(thing, inputs, said, watch)
+    found = loading.runnable(thing)
+    return session().submit(found, found.bound(arguments, inputs), said, watch)
 
 
-async def run_async(thing: Any, /, **arguments: Any) -> Any:
+async def run_async(thing: Any, /, *arguments: Any, **inputs: Any) -> Any:
     """:func:`run` for a coroutine: the loop goes on meanwhile. Cancelling it withdraws the job."""
-    handle = await asyncio.to_thread(lambda: submit(thing, **arguments))
+    handle = await asyncio.to_thread(lambda: submit(thing, *arguments, **inputs))
     try:
         return await handle
     except asyncio.CancelledError:
@@ -98,9 +99,9 @@ async def run_async(thing: Any, /, **arguments: Any) -> Any:
         raise
 
 
-async def submit_async(thing: Any, /, **arguments: Any) -> Job | Run:
+async def submit_async(thing: Any, /, *arguments: Any, **inputs: Any) -> Job | Run:
     """:func:`submit` for a coroutine: hashing and storing of inputs happen on a thread."""
-    return await asyncio.to_thread(lambda: submit(thing, **arguments))
+    return await asyncio.to_thread(lambda: submit(thing, *arguments, **inputs))
 
 
 def map_(thing: Any, /, *columns: Iterable[Any], **constants: Any) -> Any:

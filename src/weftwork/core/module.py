@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -268,6 +268,20 @@ class Carried:
 
     buffers: tuple[bytes, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+def by_name(
+    module: str, parameters: Sequence[str], arguments: Sequence[Any], inputs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Arguments given in order and by name, all by name. Raises Invalid for too many, and for one that is given twice."""
+    if len(arguments) > len(parameters):
+        known = ", ".join(parameters) or "none"
+        raise Invalid(f"{module}: {len(arguments)} arguments are given in order, and its inputs are {known}")
+    out = dict(zip(parameters, arguments, strict=False))
+    for name in inputs:
+        if name in out:
+            raise Invalid(f"{module}: the input {name!r} is given twice, in order and by name")
+    return {**out, **inputs}
 
 
 def expand_word(word: str, values: Mapping[str, str]) -> str:

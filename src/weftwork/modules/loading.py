@@ -17,7 +17,7 @@ from typing import Any
 
 from weftwork.core.checks import validate
 from weftwork.core.checksum import Checksum
-from weftwork.core.module import Carried, Input, Module, nearest
+from weftwork.core.module import Carried, Input, Module, by_name, nearest
 from weftwork.core.values import Ref, Type
 from weftwork.core.workflow import Workflow
 from weftwork.errors import Invalid, NotFound
@@ -73,7 +73,7 @@ class FileModule:
         return self._file.to_module(files), Carried(tuple(buffers))
 
     def bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        return {**dict(zip(self.parameters, args, strict=False)), **kwargs}
+        return by_name(self.name, self.parameters, args, kwargs)
 
     def bind(self, *args: Any, **kwargs: Any) -> tracing.Bound:
         return tracing.Bound(self, args, kwargs)
@@ -96,6 +96,9 @@ class FileWorkflow:
     def __init__(self, document: Document) -> None:
         self._file = workflow_of(document)
         self.name = self._file.name
+
+    def bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        return by_name(self.name, [each.name for each in self._file.inputs], args, kwargs)
 
     def prepare(self, keep: Keep) -> Prepared:
         """The workflow, its modules resolved and checked. Raises Invalid with the line of each problem."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from weftwork.core.checksum import Checksum
 from weftwork.core.environment import Environment
-from weftwork.core.module import Carried, Command, Input, Module, Output
+from weftwork.core.module import Carried, Command, Input, Module, Output, by_name
 from weftwork.core.placement import Resources
 from weftwork.core.values import Directory, File, Ref, Type
 from weftwork.errors import Invalid, NotFound
@@ -46,6 +46,10 @@ class Wrapped:
 
     def resolve(self) -> tuple[Module, Carried]:
         return self.module, self.carried
+
+    def bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Its own values, and what is given instead."""
+        return {**self.values, **by_name(self.module.name, [each.name for each in self.module.inputs], args, kwargs)}
 
 
 def wrap(

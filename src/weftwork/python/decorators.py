@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from weftwork.core.checksum import Checksum, canonical
 from weftwork.core.environment import Environment
-from weftwork.core.module import Carried, Function, Module, nearest
+from weftwork.core.module import Carried, Function, Module, by_name, nearest
 from weftwork.core.placement import Resources
 from weftwork.errors import CalculationFailed, Invalid
 from weftwork.python import default, tracing
@@ -87,10 +87,9 @@ class FunctionModule(Generic[P, R]):
         )
         return module, Carried((document, *bundled.blobs.values()), tuple(map(_said, bundled.warnings)))
 
-    def bound(self, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments by the names of the inputs."""
-        out = dict(zip(self.parameters, args, strict=False))
-        return {**out, **kwargs}
+    def bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments by the names of the inputs. Raises Invalid for too many, and for one that is given twice."""
+        return by_name(self.name, self.parameters, args, kwargs)
 
     def options(self, **options: Any) -> Configured:
         """The module with what a call says besides its inputs: ``name`` of the step, ``when`` (a condition), ``at`` (a
@@ -114,7 +113,7 @@ class FunctionModule(Generic[P, R]):
 
     def submit(self, *args: Any, **inputs: Any) -> Any:
         """Start the module without waiting; see ``weft.submit``."""
-        return default.session().submit(self, **self.bound(args, inputs))
+        return default.session().submit(self, self.bound(args, inputs))
 
 
 def _said(caution: Caution) -> str:
@@ -194,6 +193,10 @@ class WorkflowFunction(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<workflow {self.name}>"
+
+    def bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments by the names of the inputs. Raises Invalid for too many, and for one that is given twice."""
+        return by_name(self.name, [each.name for each in signature(self.__weft_function__)[0]], args, kwargs)
 
     def trace(self, keep: tracing.Keep) -> tracing.Traced:
         """The workflow that the function describes, with the modules as they are at this moment."""
