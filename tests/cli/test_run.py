@@ -342,7 +342,7 @@ def test_a_killed_run_is_resumed_where_it_was(weft: Weft) -> None:
     process.kill()
     process.wait()
     (row,) = weft.json("runs", "--json")
-    assert row["state"] == "running"
+    assert row["state"] == "interrupted"
     assert weft.out("run", "--resume", row["run"]) == "result = 4.0\n"
     assert weft.json("runs", "--json")[0]["state"] == "succeeded"
 
