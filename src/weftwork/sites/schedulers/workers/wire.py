@@ -18,7 +18,10 @@ from weftwork.ports import Call, CallOutcome, Store
 _INLINE: Final = 1 << 20
 """Bytes up to which an input travels in the frame."""
 
-_CACHE: Final = 32 << 20
+_CACHE: Final = 16 << 20
+"""Bytes of inputs that are kept at most."""
+_ENTRY: Final = 400
+"""Bytes that keeping one takes beside its own: its name, its place in the order."""
 
 Source = bytes | str
 """The bytes of a buffer, or the path of a file that has them."""
@@ -92,10 +95,10 @@ class Buffers:
         if len(data) > _CACHE // 64:
             return
         self._kept[checksum] = data
-        self._size += len(data) + 256
+        self._size += len(data) + _ENTRY
         while self._size > _CACHE:
             _, old = self._kept.popitem(last=False)
-            self._size -= len(old) + 256
+            self._size -= len(old) + _ENTRY
 
 
 class Batches:
