@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from weft_command import Weft
 
+pytestmark = pytest.mark.slow  # many short ones: together too long for a quick look
+
 
 def counted(weft: Weft) -> tuple[str, Path]:
     """A line for the shell that leaves a mark where the engine does not look, and the file of marks."""

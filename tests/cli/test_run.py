@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from weft_command import WEFT, Weft, until
 
+pytestmark = pytest.mark.slow  # many short ones: together too long for a quick look
+
 WORKFLOW = """
 name: squares
 inputs:

@@ -22,6 +22,8 @@ from weftwork.errors import (
 )
 from weftwork.node.job import DirectoryInput, Expected, FileInput
 
+pytestmark = pytest.mark.slow  # many short ones: together too long for a quick look
+
 PYTHON = sys.executable
 
 

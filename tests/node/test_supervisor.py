@@ -36,6 +36,8 @@ from weftwork.node.outcome import read_outcome
 from weftwork.node.request import request_cancel
 from weftwork.node.supervised import Supervised, connect_or_start
 
+pytestmark = pytest.mark.slow  # many short ones: together too long for a quick look
+
 
 def test_a_job_goes_through_and_its_documents_agree(resident: Resident) -> None:
     seen: list[int] = []

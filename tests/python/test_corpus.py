@@ -21,6 +21,8 @@ from weftwork.core.checksum import canonical, from_canonical
 from weftwork.node.unbundle import load
 from weftwork.python.bundling import bundle
 
+pytestmark = pytest.mark.slow  # many short ones: together too long for a quick look
+
 PROBES = (0, 1, 2, 5, -3)
 
 

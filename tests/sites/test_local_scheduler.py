@@ -26,6 +26,8 @@ from weftwork.sites.local import Machine
 from weftwork.sites.schedulers.local import Local
 from weftwork.testing.scheduler import Place, SchedulerContract
 
+pytestmark = pytest.mark.slow  # many short ones: together too long for a quick look
+
 
 @module
 def noted(note: str, name: str, seconds: float, exit_code: int) -> None:

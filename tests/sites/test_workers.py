@@ -34,6 +34,8 @@ from weftwork.python.signature import signature
 from weftwork.sites.schedulers.workers import Workers
 from weftwork.stores.directory import DirectoryStore
 
+pytestmark = pytest.mark.slow  # many short ones: together too long for a quick look
+
 ROOT = str(Path(weftwork.__file__).parent.parent)
 
 
