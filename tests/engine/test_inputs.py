@@ -188,7 +188,7 @@ def test_a_file_from_an_address_is_fetched_once_and_verified(place: Place, sessi
     assert _Site.asked == 1
     with pytest.raises(weft.Corrupt, match=r"where .* was expected"):
         weft.run(values.shout, log=place.log, file=weft.File(f"{address}/data.txt?2", checksum=Checksum.of(b"else")))
-    with pytest.raises(weft.SiteFailed, match="404"):
+    with pytest.raises(weft.NotFound, match="404"):
         weft.run(values.shout, log=place.log, file=weft.File(f"{address}/nothing"))
 
 

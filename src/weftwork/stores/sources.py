@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from weftwork.core.checksum import Checksum, Hasher, from_canonical
-from weftwork.errors import Corrupt, Invalid, Unavailable
+from weftwork.errors import Corrupt, Invalid, NotFound, Unavailable
 from weftwork.ports import Store
 from weftwork.stores.filesums import FileSums, directory_entries
 
@@ -100,6 +100,8 @@ def _http(address: str, write: Callable[[bytes], object]) -> Checksum:
     hasher = Hasher()
     try:
         with httpx2.stream("GET", address, follow_redirects=True, timeout=60) as answer:
+            if answer.status_code in (404, 410):
+                raise NotFound(f"there is nothing at {address} (it answers {answer.status_code}); check the address")
             if answer.status_code != 200:
                 raise Unavailable(f"{address} answers {answer.status_code} {answer.reason_phrase}")
             for chunk in answer.iter_bytes():
@@ -123,6 +125,8 @@ def _s3(address: str, write: Callable[[bytes], object]) -> Checksum:
             data = bytes(chunk)
             hasher.update(data)
             write(data)
+    except FileNotFoundError:
+        raise NotFound(f"there is nothing at {address}; check the bucket and the key") from None
     except Exception as error:
         raise Unavailable(f"{address} cannot be fetched: {error}") from error
     return hasher.checksum()
