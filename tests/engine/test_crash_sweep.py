@@ -109,7 +109,14 @@ def _kill_at_random(sweep: Sweep, run: subprocess.Popen[bytes], chance: random.R
     if kind == "engine":
         run.kill()
         return True
-    victims = _kinds(sweep.processes())[kind]
+    found = _kinds(sweep.processes())[kind]
+    # A child that has not yet become its command shows its parent's words: it is the command's process, not a victim.
+    pids = {process.pid for process in found}
+    victims = []
+    for process in found:
+        with contextlib.suppress(psutil.Error):
+            if process.ppid() not in pids:
+                victims.append(process)
     if not victims:
         return False
     with contextlib.suppress(psutil.Error):
