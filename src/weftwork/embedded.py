@@ -20,7 +20,7 @@ from weftwork.core.module import Command, Module, Output
 from weftwork.core.placement import Placement, Resources
 from weftwork.core.step import Overrides
 from weftwork.core.values import Ref, Type
-from weftwork.engine import logs, why
+from weftwork.engine import again, logs, why
 from weftwork.engine.driver import Driver, StepEvent
 from weftwork.engine.engine import Engine
 from weftwork.engine.jobs import Request, Waiter
@@ -120,7 +120,19 @@ class Embedded:
         placement = said.placement(module.resources, Placement())
         frame = self.engine.frame(module, placement)
         calculation = Calculation.of(frame, self.home.binder.bind(module, inputs, _carried(prepared)))
-        waiter = self._portal.call(self.engine.submit([Request(calculation, module, placement)]))[0]
+        return self._job(Request(calculation, module, placement))
+
+    def again(self, key: str, said: Overrides = NOTHING) -> Job:
+        """Run a calculation that was recorded once more, from its key alone and whether or not its result is known.
+
+        Raises what :func:`weftwork.engine.again.request` raises where it cannot be run as it was.
+        """
+        self.check()
+        found = again.recorded(self.home.ledger, self.home.store, Checksum(key))
+        return self._job(again.request(self.engine, found, said))
+
+    def _job(self, request: Request) -> Job:
+        waiter = self._portal.call(self.engine.submit([request]))[0]
         return Job(self, waiter, self._portal.send(_waited(self.engine, waiter)), self._shape)
 
     def _shape(self, record: Record) -> Any:

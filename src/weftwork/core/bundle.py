@@ -40,6 +40,9 @@ _UNCOUNTED: Final[dict[str, frozenset[str]]] = {
     "extension": frozenset({"file"}),
 }
 
+_BY_NAME: Final = frozenset({"entries", "namespace", "names", "closure", "kwdefaults", "attributes", "keywords"})
+"""Fields of nodes that hold values under names which the program chose."""
+
 
 def identity(document: Mapping[str, Any]) -> Checksum:
     """What the program *is*: equal for equal programs, whatever their files, lines, comments and module names.
@@ -69,6 +72,28 @@ def check_format(document: Mapping[str, Any]) -> None:
         )
     if document.get("codecs") != CODECS:
         raise Invalid(f"the program's values are written as {document.get('codecs')!r}, {CODECS!r} is expected")
+
+
+def blobs(document: Mapping[str, Any]) -> set[Checksum]:
+    """The buffers that a bundle names and does not hold: long texts and bytes that were captured, arrays, extensions."""
+    found: set[Checksum] = set()
+    for node in document["nodes"]:
+        _gather(node, found)
+    for part in ("entry", "declared", "settings", "patches"):
+        _gather(document.get(part), found)
+    return found
+
+
+def _gather(value: Any, found: set[Checksum]) -> None:
+    if isinstance(value, list):
+        for each in value:
+            _gather(each, found)
+    elif isinstance(value, dict):
+        if isinstance(value.get("blob"), str):
+            found.add(Checksum(value["blob"]))
+        for name, each in value.items():
+            # What is called by names of the program's own: one of them may well be `blob`.
+            _gather(list(each.values()) if name in _BY_NAME and isinstance(each, dict) else each, found)
 
 
 def counted(node: Mapping[str, Any], counts: Collection[str] = ()) -> dict[str, Any]:

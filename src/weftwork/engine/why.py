@@ -126,10 +126,10 @@ class _Teller:
             return
         yield f"  compared with job {earlier.job.id}{when}:"
         yield from self._program(before, after)
-        yield from _mapping("environment", before["environment"], after["environment"])
+        yield from entries_changed("environment", before["environment"], after["environment"])
         yield from self._inputs(before["inputs"], after["inputs"])
         if before["outputs"] != after["outputs"]:
-            yield from _mapping("output", before["outputs"], after["outputs"])
+            yield from entries_changed("output", before["outputs"], after["outputs"])
 
     def _document(self, key: Checksum) -> dict[str, Any] | None:
         data = self._ledger.calculation(key)
@@ -140,7 +140,7 @@ class _Teller:
             return
         old, new = self._bundle(before), self._bundle(after)
         if old is None or new is None:
-            yield from _mapping("program", before["program"], after["program"])
+            yield from entries_changed("program", before["program"], after["program"])
             return
         for change in differences(old, new):
             yield f"  {change}"
@@ -190,14 +190,14 @@ def _type(document: Mapping[str, Any]) -> str:
     return str(document["type"])
 
 
-def _mapping(what: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+def entries_changed(what: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     """The entries in which two objects differ, one line each, going one level down."""
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)
         if old == new:
             continue
         if isinstance(old, dict) and isinstance(new, dict):
-            yield from _mapping(f"{what} {name}", old, new)
+            yield from entries_changed(f"{what} {name}", old, new)
         else:
             yield f"  {what} {name}: {_plain(old)} → {_plain(new)}"
 
