@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from weftwork.node import processes
@@ -129,6 +131,26 @@ def command_pid(folder: str) -> int:
     """The pid of the command, once it runs."""
     held = read_claim(folder)
     return held.command[0] if held is not None and held.command is not None else 0
+
+
+@contextlib.contextmanager
+def held_back(program: Path) -> Iterator[None]:
+    """Nobody can open the program meanwhile: a process that is to become it waits for that, still a copy of its parent."""
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # how the kernel asks for the lease back
+    descriptor = os.open(program, os.O_RDONLY)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        yield
+    finally:
+        os.close(descriptor)
+        signal.signal(signal.SIGIO, before)
+
+
+def forked_by(folder: str) -> int:
+    """The process that the runner of a folder has made and that has not become the command; 0 when there is none."""
+    held = read_claim(folder)
+    runner = held.runner[0] if held is not None else -1
+    return next((pid for pid, it in processes.table().items() if it.parent == runner and it.forked), 0)
 
 
 def file(name: str, pattern: str | None = None, **fields: object) -> Output:

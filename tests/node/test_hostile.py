@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import sys
+import threading
 from pathlib import Path
 
 import pytest
-from node_lanes import NAP, Lane, Resident, file, limits, napping
+from node_lanes import NAP, Lane, Resident, eventually, file, forked_by, held_back, limits, napping
 
 from weftwork.core.checksum import Checksum
 from weftwork.errors import (
@@ -18,9 +20,11 @@ from weftwork.errors import (
     MemoryLimit,
     NoOutput,
     Signalled,
+    SiteFailed,
     TimeLimit,
 )
 from weftwork.node.job import DirectoryInput, Expected, FileInput
+from weftwork.node.outcome import read_outcome
 
 pytestmark = pytest.mark.slow  # many short ones: together too long for a quick look
 
@@ -283,6 +287,24 @@ def test_killing_itself_is_told_as_signal_9_perhaps_memory(any_system: Lane) -> 
     assert isinstance(outcome.error, Signalled)
     assert "killed by signal 9, perhaps" in outcome.error.message
     assert outcome.signal == 9
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells")
+def test_being_killed_before_it_became_the_program_is_no_failure_of_the_program(lane: Lane, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    folder = lane.folder(str(program))
+    runner = threading.Thread(target=lane.start, args=(folder,))
+    with held_back(program):
+        runner.start()
+        eventually(lambda: forked_by(folder) != 0)
+        os.kill(forked_by(folder), signal.SIGKILL)
+        runner.join()
+    outcome = read_outcome(folder)
+    assert outcome is not None
+    assert type(outcome.error) is SiteFailed
+    assert "the program never ran" in outcome.error.message
 
 
 def test_passing_the_memory_limit_in_a_grandchild(any_system: Lane) -> None:

@@ -22,6 +22,8 @@ from node_lanes import (
     command_pid,
     eventually,
     file,
+    forked_by,
+    held_back,
     limits,
     napping,
     running,
@@ -321,6 +323,29 @@ def test_the_next_supervisor_kills_what_is_left_before_it_answers(home: Path) ->
     connect_or_start(str(home)).close()
     assert napping() == []
     assert not claim.is_alive(folder)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells")
+def test_a_process_that_is_about_to_become_the_command_is_found_when_its_supervisor_dies(home: Path) -> None:
+    program, ran = home / "program", home / "ran"
+    program.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    program.chmod(0o755)
+    folder = Resident(home).folder(str(program))
+
+    async def one() -> int:
+        async with Supervised(str(home)) as supervised:
+            job = asyncio.ensure_future(supervised.run(folder))
+            await asyncio.to_thread(eventually, lambda: forked_by(folder) != 0)
+            child = forked_by(folder)
+            os.kill(supervisor_pid(home), signal.SIGKILL)
+            with pytest.raises(Lost):
+                await job
+            return child
+
+    with held_back(program):
+        child = asyncio.run(one())
+        eventually(lambda: processes.identity(child) is None)
+    assert not ran.exists()
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from weftwork.errors import Conflict, NotFound
 from weftwork.node import processes
+from weftwork.node.job import STREAMS
 from weftwork.node.outcome import read_outcome
 
 STARTED: Final = "started.jsonl"
@@ -87,8 +88,8 @@ def is_alive(folder: str) -> bool:
 def cleanup(folder: str, patience: float = 10.0) -> bool:
     """Kill what a dead runner left running for the folder. ``True`` when nothing of it is left.
 
-    Found are: the recorded command with its session and group, all processes whose environment names the folder, and the
-    descendants of these. Raises :class:`~weftwork.errors.Conflict` while its runner lives: cancel it instead.
+    Found are: the recorded command with its session and group, all processes whose environment names the folder, what was
+    about to become the command in it, and the descendants of these. Raises :class:`~weftwork.errors.Conflict` while its runner lives: cancel it instead.
     """
     folder = os.path.realpath(folder)
     held = read_claim(folder)
@@ -116,6 +117,8 @@ def cleanup(folder: str, patience: float = 10.0) -> bool:
 def _remains(folder: str, held: Claim) -> list[int]:
     everything = processes.table()
     roots = processes.marked(folder)
+    # A runner that died just after a fork left a copy of itself, which shows the runner's marks until it is the command.
+    roots |= {process.pid for process in everything.values() if process.forked and _writes_to(process.pid, folder)}
     if held.command is not None:
         pid, started = held.command
         leader = everything.get(pid)
@@ -126,6 +129,11 @@ def _remains(folder: str, held: Claim) -> list[int]:
                 roots.add(other.pid)
     found = processes.descendants(everything, roots)
     return [process.pid for process in found if not process.zombie and process.pid != os.getpid()]
+
+
+def _writes_to(pid: int, folder: str) -> bool:
+    streams = [os.path.join(folder, name) for name in STREAMS]
+    return any(path in streams for path in processes.links(pid))
 
 
 def _stands_in(pid: int, folder: str) -> bool:

@@ -18,10 +18,14 @@ PORTABLE: Final = os.environ.get("WEFT_PORTABLE") == "1"
 HAVE_PROC: Final = not PORTABLE and os.path.exists("/proc/self/stat")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_PF_FORKNOEXEC: Final = 0x40  # linux/sched.h
 
 
 class Process(NamedTuple):
-    """A line of the table of processes. ``started`` with ``pid`` names a process for good, across reuse of pids."""
+    """A line of the table of processes. ``started`` with ``pid`` names a process for good, across reuse of pids.
+
+    ``forked``: it is still the copy of its parent that a fork made, and has not become a program of its own.
+    """
 
     pid: int
     parent: int
@@ -30,6 +34,7 @@ class Process(NamedTuple):
     zombie: bool
     memory: int
     started: str
+    forked: bool = False
 
     @property
     def age_order(self) -> int:
@@ -208,6 +213,7 @@ def _from_stat(pid: int) -> Process | None:
         zombie=fields[0] in (b"Z", b"X"),
         memory=int(fields[21]) * _PAGE,
         started=f"{_boot()}-{int(fields[19])}",
+        forked=bool(int(fields[6]) & _PF_FORKNOEXEC),
     )
 
 

@@ -160,6 +160,11 @@ class _Attempt:
         if watch.verdict is not None:
             _cap_streams(self.folder, STREAM_CAP if job.limits.disk is None else job.limits.disk)
             raise watch.verdict
+        if not ended.began:
+            raise SiteFailed(
+                f"the process that was to become {job.command[0]} was killed by signal {ended.signal} before it did: "
+                "the program never ran"
+            )
         if watch.disk_was_full or disk.is_full(self.folder):
             raise DiskLimit("the disk is full: what the job wrote may be incomplete; make room and run it again")
         if job.limits.disk is not None:

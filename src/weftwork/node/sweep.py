@@ -32,12 +32,16 @@ _DOUBTS: Final = 6  # passes for an orphan without marks: a program that is just
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a main process ended: exactly one of ``exit_code`` and ``signal``; its CPU seconds and peak bytes."""
+    """How a main process ended: exactly one of ``exit_code`` and ``signal``; its CPU seconds and peak bytes.
+
+    ``began``: it had become the program by then, as far as the system tells.
+    """
 
     exit_code: int | None
     signal: int | None
     cpu: float
     memory: int
+    began: bool = True
 
 
 @dataclass(slots=True, eq=False)
@@ -49,6 +53,7 @@ class Command:
     pidfd: int | None
     began: float
     started: str | None = None
+    forked: bool = False
     known: set[tuple[int, str]] = field(default_factory=set)
     ended: Ended | None = None
     doubts: int = 0
@@ -89,7 +94,11 @@ class Children:
             )
             command = Command(folder, popen, processes.open_pidfd(popen.pid), time.monotonic())
             self._commands[popen.pid] = command
-        command.started = processes.identity(popen.pid)
+        # It has become its program by now, or was killed before: then there is nothing more to it than this look finds.
+        process = processes.look(popen.pid)
+        if process is not None:
+            command.started = None if process.zombie else process.started
+            command.forked = process.forked
         return command
 
     def poll(self, command: Command) -> bool:
@@ -138,7 +147,8 @@ class Children:
         code = os.waitstatus_to_exitcode(status)
         command.popen.returncode = code
         cpu = usage.ru_utime + usage.ru_stime
-        command.ended = Ended(None if code < 0 else code, -code if code < 0 else None, cpu, _peak(usage))
+        exit_code, number = (code, None) if code >= 0 else (None, -code)
+        command.ended = Ended(exit_code, number, cpu, _peak(usage), began=not command.forked)
         return command.ended
 
     def _stragglers(self, command: Command) -> bool:
