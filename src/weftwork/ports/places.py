@@ -1,0 +1,119 @@
+"""Where calculations run: tasks, schedulers, runtimes, sites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from weftwork.core.calculation import Calculation
+from weftwork.core.checksum import Checksum
+from weftwork.core.module import Module
+from weftwork.core.placement import Resources
+from weftwork.core.values import Type
+from weftwork.errors import WeftError
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A task of the function lane: call the function of a module's bundle with inputs by checksum."""
+
+    name: str
+    job: str
+    calculation: Calculation
+    module: Module
+    resources: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A task of the command lane: a prepared job folder, which holds ``job.json``."""
+
+    name: str
+    job: str
+    folder: Path
+    resources: Resources
+
+
+Task = Call | Process
+
+
+@dataclass(frozen=True, slots=True)
+class CallOutcome:
+    """How a call ended: its outputs (or an error), and what was observed.
+
+    ``outputs`` maps a name to the concrete type and the canonical bytes, or a file with them that the receiver owns
+    and moves into the store. ``buffers`` are what the outputs hold (the files of a directory, the arrays of a list),
+    to be stored first. ``observed``: ``seconds``, ``memory`` (bytes), ``host``, ``outside`` (files opened outside the
+    bundle: the result is not reused), ``warnings``. ``log`` is what the call wrote to both streams, with its
+    ``logging`` records and warnings.
+    """
+
+    outputs: Mapping[str, tuple[Type, bytes | Path]] = field(default_factory=dict)
+    buffers: Sequence[bytes | Path] = ()
+    error: WeftError | None = None
+    observed: Mapping[str, Any] = field(default_factory=dict)
+    log: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A state that a scheduler pushes about a task, by its name.
+
+    ``started``: it runs now (``detail`` is the path and offset of its live log, or empty). ``ended``: it is over: for a
+    :class:`Call` ``outcome`` tells how, for a :class:`Process` the folder's ``outcome.json`` does. ``lost``: it is gone
+    and nobody knows how; ``unavailable``: the place refused to try, and says why in ``detail``.
+    """
+
+    task: str
+    state: Literal["started", "ended", "lost", "unavailable"]
+    outcome: CallOutcome | None = None
+    detail: str = ""
+
+
+class Scheduler(Protocol):
+    """How a process starts at a place.
+
+    *Before* ``run`` is awaited, a task's name is unique in the world and written down. *While* it runs, each task gets
+    ``started`` at most once and then exactly one of the others, through ``report``, which never blocks. *When* ``run``
+    is cancelled its tasks are cancelled, and no process of theirs is left. *After a restart*, ``find`` names those of
+    the given tasks that the place still knows, and ``run`` of such a task joins it instead of starting it again.
+    """
+
+    takes: frozenset[str]
+
+    async def run(self, tasks: Sequence[Task], report: Callable[[Report], None]) -> None: ...
+
+    async def find(self, names: Sequence[str]) -> set[str]: ...
+
+    async def cancel(self, names: Sequence[str]) -> None: ...
+
+    async def leave(self, names: Sequence[str]) -> None:
+        """Let go of tasks that another process goes on with: their ``run`` returns, nothing more is reported of them
+        here, and those that do not need this process run on and can be found."""
+        ...
+
+    def capacity(self) -> Resources: ...
+
+    async def close(self) -> None: ...
+
+
+class Site(Protocol):
+    """A named place to compute. ``resolve`` says what a module will really find there, before the key is made.
+
+    Raises :class:`~weftwork.errors.Refused` when the site cannot run such a module, and why.
+    """
+
+    name: str
+    scheduler: Scheduler
+
+    def resolve(self, module: Module) -> dict[str, Any]: ...
+
+    def tools(self, environment: Mapping[str, Any]) -> dict[str, tuple[str, Checksum]]:
+        """Where the programs that a resolved environment counts lie at this site: absolute path and content, by name."""
+        ...
+
+    def refusal(self, module: Module, resources: Resources) -> str | None:
+        """Why the site does not take a module with these resources; ``None`` when it does."""
+        ...

@@ -1,0 +1,81 @@
+"""Where bytes are: the store, and the files of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from weftwork.core.checksum import Checksum
+
+
+class Store(Protocol):
+    """Bytes, named by their checksum. Safe to use from many threads and processes at once.
+
+    *Before a put returns* nothing of it can be seen under its name; *after* it the bytes are durable, whole, and
+    seen by every process. Killed at any moment, a put leaves either the whole buffer or nothing that counts. A *get*
+    verifies: bytes that do not match their name raise :class:`~weftwork.errors.Corrupt`, and a name that is not there
+    raises :class:`~weftwork.errors.NotFound`. Putting what is there already changes nothing and repairs what was corrupt.
+    """
+
+    def put(self, data: bytes) -> Checksum: ...
+
+    def put_many(self, buffers: Sequence[bytes]) -> list[Checksum]:
+        """All of them, durable together, in one go."""
+        ...
+
+    def put_stream(self, chunks: Iterable[bytes], expected: Checksum | None = None) -> tuple[Checksum, int]:
+        """Bytes that arrive in pieces; the checksum and size. ``expected`` that differs is Corrupt, and nothing is kept."""
+        ...
+
+    def put_file(self, path: Path, expected: Checksum | None = None, *, move: bool = False) -> tuple[Checksum, int]:
+        """A file's bytes: copied (by reflink where the file system can), or moved in when the caller owns the file."""
+        ...
+
+    def get(self, checksum: Checksum) -> bytes: ...
+
+    def get_many(self, checksums: Sequence[Checksum]) -> dict[Checksum, bytes]:
+        """Those that are there; absent ones are left out."""
+        ...
+
+    def open(self, checksum: Checksum) -> BinaryIO:
+        """A stream for reading; verified as it is read to its end (the last read raises Corrupt)."""
+        ...
+
+    def path(self, checksum: Checksum) -> Path | None:
+        """A local file with these bytes that must not be written to, or ``None`` where there is none."""
+        ...
+
+    def size(self, checksum: Checksum) -> int: ...
+
+    def missing(self, checksums: Iterable[Checksum]) -> set[Checksum]:
+        """Those that are not there."""
+        ...
+
+    def remove(self, checksums: Iterable[Checksum]) -> None: ...
+
+    def checksums(self) -> Iterator[tuple[Checksum, int]]:
+        """All names with their sizes, in any order."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Files(Protocol):
+    """What is known of files on this machine's disks and at addresses."""
+
+    def checksum(self, path: Path) -> tuple[Checksum, int]:
+        """Checksum and size of a file, from a cache where nothing can have changed since."""
+        ...
+
+    def entries(self, path: Path) -> list[tuple[str, bool, Path]]:
+        """The files of a directory: relative path, executable, absolute path, sorted. Raises Invalid for what cannot be named."""
+        ...
+
+    def fetch(self, address: str, expected: Checksum | None) -> Path:
+        """A local file with what an ``https://`` or ``s3://`` address holds, fetched once and verified."""
+        ...
+
+    def folder(self, checksum: Checksum, store: Store) -> Path:
+        """A stored directory as a read-only folder of files, made once."""
+        ...
