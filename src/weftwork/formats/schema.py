@@ -23,7 +23,7 @@ _ROOTS = {
 
 def schemas() -> dict[str, dict[str, Any]]:
     """The schemas by the kind of document: ``module`` and ``workflow``."""
-    return {kind: _schema(title, root) for kind, (title, root) in _ROOTS.items()}
+    return {kind: schema_of(title, root) for kind, (title, root) in _ROOTS.items()}
 
 
 def texts() -> dict[str, str]:
@@ -34,7 +34,8 @@ def texts() -> dict[str, str]:
     }
 
 
-def _schema(title: str, root: Section) -> dict[str, Any]:
+def schema_of(title: str, root: Section) -> dict[str, Any]:
+    """The schema of one kind of document."""
     definitions: dict[str, Any] = {}
     waiting = [root]
     while waiting:
