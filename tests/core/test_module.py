@@ -23,6 +23,7 @@ types = st.sampled_from(
     [NUMBER, Type("int", choices=(1, 2)), Type("list", Type("float", minimum=0)), Type("record", fields=(("a", Type("file")),)),
      Type("list", Type("record", fields=(("a", Type("int", optional=True)),)))]
 )  # fmt: skip
+tolerances = st.floats(0, 1e300)
 commands = st.builds(
     Command,
     words=st.just(("prog", "{{literal}}")),
@@ -40,7 +41,7 @@ modules = st.builds(
         unique_by=lambda each: each.name,
     ).map(tuple),
     outputs=st.lists(
-        st.builds(Output, identifiers, types, st.none() | texts, st.sampled_from(["path", "stdout"]), texts),
+        st.builds(Output, identifiers, types, st.none() | texts, st.sampled_from(["path", "stdout"]), texts, st.none() | tolerances),
         min_size=1,
         max_size=3,
         unique_by=lambda each: each.name,
@@ -53,6 +54,7 @@ modules = st.builds(
     resources=st.builds(Resources, cpus=st.integers(1, 8), memory=st.none() | st.integers(1, 10**12)),
     network=st.booleans(),
     deterministic=st.booleans(),
+    tolerance=tolerances,
     version=texts,
     description=texts,
 )  # fmt: skip
@@ -66,16 +68,24 @@ def test_a_module_comes_back_from_its_document(module: Module) -> None:
     assert again.checksum == module.checksum
 
 
+def test_an_output_may_have_a_tolerance_of_its_own() -> None:
+    module = Module("m", (), (Output("a", NUMBER), Output("b", NUMBER, tolerance=0.0)), FUNCTION, tolerance=1e-9)
+    assert (module.tolerance_of("a"), module.tolerance_of("b")) == (1e-9, 0.0)
+    assert "tolerance" not in replace(module, tolerance=0.0).document()
+
+
 @settings(max_examples=60)
 @given(modules, texts)
-def test_names_and_descriptions_do_not_count(module: Module, text: str) -> None:
+def test_names_descriptions_and_tolerances_do_not_count(module: Module, text: str) -> None:
     other = replace(
         module,
         name="another",
         version="9",
         description=text,
+        deterministic=not module.deterministic,
+        tolerance=module.tolerance + 1,
         inputs=tuple(replace(each, description=text) for each in module.inputs),
-        outputs=tuple(replace(each, description=text) for each in module.outputs),
+        outputs=tuple(replace(each, description=text, tolerance=0.5) for each in module.outputs),
     )
     assert canonical(other.counted_outputs()) == canonical(module.counted_outputs())
     assert canonical(other.counted_program()) == canonical(module.counted_program())
@@ -118,6 +128,8 @@ def test_wrong_inputs_are_refused_by_name(values: dict[str, Any], named: str) ->
     [
         (lambda: Module("1m", (), (Output("o", NUMBER),), FUNCTION), "'1m' is not a module name"),
         (lambda: Module("m", (), (), FUNCTION), "has no outputs"),
+        (lambda: replace(module_of(), tolerance=-1e-9), "tolerance -1e-09 is no number of at least 0"),
+        (lambda: replace(module_of(), outputs=(Output("o", NUMBER, tolerance=float("nan")),)), "tolerance nan"),
         (lambda: module_of(Input("a b", NUMBER)), "'a b' is not the name of an input"),
         (lambda: module_of(Input("a", NUMBER), Input("a", NUMBER)), "two inputs are called 'a'"),
         (lambda: module_of(Input("size", NUMBER), program=Command(("p", "{sise}"))), "{sise}.* did you mean 'size'"),

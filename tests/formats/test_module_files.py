@@ -230,7 +230,12 @@ inputs = (
     | st.fixed_dictionaries({"type": st.just("str"), "choices": st.lists(texts, min_size=1)})
 )
 outputs = simple_types | st.fixed_dictionaries(
-    {"type": simple_types}, optional={"from": st.sampled_from(["stdout", "stderr", "a/*.txt"]), "description": texts}
+    {"type": simple_types},
+    optional={
+        "from": st.sampled_from(["stdout", "stderr", "a/*.txt"]),
+        "description": texts,
+        "tolerance": st.just(1e-6),
+    },
 )
 words = texts.map(lambda text: text.replace("{", "").replace("}", ""))
 modules = st.fixed_dictionaries(
@@ -247,6 +252,7 @@ modules = st.fixed_dictionaries(
         "resources": st.fixed_dictionaries({}, optional={"cpus": st.integers(1, 9), "memory": st.just("2 GB")}),
         "network": st.booleans(),
         "deterministic": st.booleans(),
+        "tolerance": st.sampled_from([0, 1, 1e-9]),
     },
 )
 
@@ -261,6 +267,10 @@ def test_any_module_is_the_same_from_yaml_and_from_json(as_yaml, document):
         name: Type.of(each if isinstance(each, str) else each["type"]) for name, each in document["outputs"].items()
     }
     assert found.program.words == tuple(document["command"])
+    assert found.tolerance == document.get("tolerance", 0)
+    for name, each in document["outputs"].items():
+        said = None if isinstance(each, str) else each.get("tolerance")
+        assert found.output(name).tolerance == said
 
 
 @given(data=st.data())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -58,3 +59,21 @@ def test_a_default_that_no_document_can_hold_is_refused(default: object, told: s
 
     with pytest.raises(Invalid, match=f"fit: input 'curve'.*{told}"):
         workflow_inputs(fit)
+
+
+def test_a_tolerance_is_the_modules_or_that_of_an_output() -> None:
+    class Star(NamedTuple):
+        mass: float
+        radius: float
+
+    def star(x: float) -> Star:
+        return Star(x, x)
+
+    module = weft.module(tolerance=1e-9)(star).resolve()[0]
+    assert (module.tolerance_of("mass"), module.tolerance_of("radius")) == (1e-9, 1e-9)
+    module = weft.module(tolerance={"radius": 1e-6})(star).resolve()[0]
+    assert (module.tolerance_of("mass"), module.tolerance_of("radius")) == (0.0, 1e-6)
+    with pytest.raises(Invalid, match="the output 'radios'; did you mean 'radius'"):
+        weft.module(tolerance={"radios": 1e-6})(star).resolve()
+    with pytest.raises(Invalid, match="tolerance 'little' is no number"):
+        weft.module(tolerance="little")(star).resolve()

@@ -8,12 +8,13 @@ A module is itself a document, named by its checksum. Three kinds of program: a 
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from weftwork.core.checksum import Checksum, canonical
+from weftwork.core.checksum import Checksum, canonical, shorten
 from weftwork.core.environment import Environment
 from weftwork.core.placement import Resources
 from weftwork.core.values import Type, convert
@@ -58,13 +59,15 @@ class Input:
 @dataclass(frozen=True, slots=True)
 class Output:
     """A declared output. ``path`` is the pattern below the work folder that a command leaves it at,
-    ``stdout`` and ``stderr`` (as ``source``) its streams; a function returns it."""
+    ``stdout`` and ``stderr`` (as ``source``) its streams; a function returns it. ``tolerance`` is that of this output
+    alone, ``None`` where the module's holds."""
 
     name: str
     type: Type
     path: str | None = None
     source: str = "path"
     description: str = ""
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,11 @@ Program = Function | Command
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A program with a typed signature. Names and descriptions do not count in a key; see :meth:`counted_outputs`."""
+    """A program with a typed signature. Names and descriptions do not count in a key; see :meth:`counted_outputs`.
+
+    ``deterministic`` says that equal calculations give equal results: the same bytes, or numbers whose relative
+    difference is at most ``tolerance``. Neither counts.
+    """
 
     name: str
     inputs: tuple[Input, ...]
@@ -137,6 +144,7 @@ class Module:
     deterministic: bool = True
     version: str = ""
     description: str = ""
+    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         if not _MODULE_NAME.match(self.name):
@@ -156,6 +164,11 @@ class Module:
                     raise Invalid(f"module {self.name}: two {what}s are called {name!r}")
         if not self.outputs:
             raise Invalid(f"module {self.name} has no outputs: nothing of it could be used or kept")
+        for tolerance in (self.tolerance, *(each.tolerance for each in self.outputs)):
+            if tolerance is not None and not (isinstance(tolerance, (int, float)) and 0 <= tolerance < math.inf):
+                raise Invalid(
+                    f"module {self.name}: the tolerance {shorten(tolerance)} is no number of at least 0, such as 1e-9"
+                )
         if isinstance(self.program, Command):
             self._check_command(self.program)
 
@@ -186,6 +199,11 @@ class Module:
         raise Invalid(
             f"module {self.name} has no output {name!r}{nearest(name, known)}; its outputs are {', '.join(known)}"
         )
+
+    def tolerance_of(self, output: str) -> float:
+        """The relative difference that the numbers of an output may have; 0 where its bytes must be the same."""
+        own = self.output(output).tolerance
+        return self.tolerance if own is None else own
 
     def counted_outputs(self) -> dict[str, Any]:
         """The outputs as they count in a key."""
@@ -223,6 +241,7 @@ class Module:
 
     def document(self) -> dict[str, Any]:
         """The module as a JSON document; :attr:`checksum` names it."""
+        tolerance = {"tolerance": self.tolerance} if self.tolerance else {}
         return {
             "weft": "module.v1",
             "name": self.name,
@@ -235,6 +254,7 @@ class Module:
             "resources": self.resources.document(),
             "network": self.network,
             "deterministic": self.deterministic,
+            **tolerance,
         }
 
     @property
@@ -255,6 +275,7 @@ class Module:
             resources=Resources.of(document.get("resources") or {}),
             network=bool(document.get("network", False)),
             deterministic=bool(document.get("deterministic", True)),
+            tolerance=document.get("tolerance", 0.0),
         )
 
     def renamed(self, name: str) -> Module:
@@ -325,6 +346,8 @@ def _output_document(each: Output) -> dict[str, Any]:
         out["path"] = each.path
     if each.description:
         out["description"] = each.description
+    if each.tolerance is not None:
+        out["tolerance"] = each.tolerance
     return out
 
 
@@ -335,6 +358,7 @@ def _output(document: Mapping[str, Any]) -> Output:
         document.get("path"),
         document.get("source", "path"),
         document.get("description", ""),
+        document.get("tolerance"),
     )
 
 

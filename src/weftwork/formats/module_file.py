@@ -82,6 +82,7 @@ class ModuleFile:
     resources: Resources = Resources()
     network: bool = False
     deterministic: bool = True
+    tolerance: float = 0.0
     version: str = ""
     description: str = ""
     uses: tuple[str, ...] = ()
@@ -120,6 +121,7 @@ class ModuleFile:
             self.deterministic,
             self.version,
             self.description,
+            self.tolerance,
         )
 
 
@@ -171,6 +173,7 @@ def build_module(value: dict[str, Any], path: Where, document: Document, problem
         resources,
         value.get("network", False),
         value.get("deterministic", True),
+        float(value.get("tolerance", 0)),
         value.get("version", ""),
         value.get("description", ""),
         tuple(value.get("uses", ())),

@@ -59,6 +59,7 @@ OUTPUT = Section(
             SOME_TEXT,
             "stdout, stderr, or a path or pattern below the work folder; the output's name where nothing is said",
         ),
+        "tolerance": Key(AT_LEAST_ZERO, "the module's `tolerance`, for this output"),
         "description": Key(TEXT, "a text for people"),
     },
 )
@@ -136,6 +137,10 @@ PROGRAM_KEYS = {
     "environment": Key(ENVIRONMENT, "what the program needs around it"),
     "network": Key(TRUTH, "whether the program may use the network; false where nothing is said"),
     "deterministic": Key(TRUTH, "whether equal inputs give equal outputs; true where nothing is said"),
+    "tolerance": Key(
+        AT_LEAST_ZERO,
+        "the relative difference that numbers may have where it runs again; 0, the same bytes, where nothing is said",
+    ),
 }
 
 MODULE = Section(

@@ -65,12 +65,12 @@ def _output(name: str, value: Any, path: Where, problems: Problems) -> Output | 
     if isinstance(value, str):
         return Output(name, declared)
     description = value.get("description", "")
+    tolerance = float(value["tolerance"]) if "tolerance" in value else None
     origin = value.get("from")
     if origin in _STREAMS:
-        return Output(name, declared, None, origin, description)
-    return Output(
-        name, declared, None if origin is None else inside(origin, (*path, "from"), problems), "path", description
-    )
+        return Output(name, declared, None, origin, description, tolerance)
+    place = None if origin is None else inside(origin, (*path, "from"), problems)
+    return Output(name, declared, place, "path", description, tolerance)
 
 
 def inside(text: str, path: Where, problems: Problems) -> str:

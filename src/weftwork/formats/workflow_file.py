@@ -16,6 +16,7 @@ from weftwork.core.workflow import Workflow
 from weftwork.errors import Invalid
 from weftwork.formats.document import Document, Problems, read
 from weftwork.formats.module_file import ModuleFile, build_module, read_resources
+from weftwork.formats.module_keys import PROGRAM_KEYS
 from weftwork.formats.nodes import Where
 from weftwork.formats.references import ModuleReference, Scope, module_reference
 from weftwork.formats.signature import declared_inputs
@@ -236,9 +237,4 @@ class _Reader:
         return ModuleReference(name, self._document, path, inline=module)
 
 
-_MODULE_KEYS = frozenset(
-    {
-        *("command", "script", "interpreter", "stdin", "files", "env", "environment", "network", "deterministic"),
-        *("outputs", "description"),
-    }
-)
+_MODULE_KEYS = frozenset({"outputs", "description", *PROGRAM_KEYS})

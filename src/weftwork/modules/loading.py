@@ -272,6 +272,8 @@ def _declared(file: ModuleFile) -> dict[str, Any]:
         out["network"] = file.network
     if "deterministic" in file.declared:
         out["deterministic"] = file.deterministic
+    if "tolerance" in file.declared:
+        out["tolerance"] = file.tolerance
     if file.uses:
         out["uses"] = tuple(file.folder / each if (file.folder / each).exists() else each for each in file.uses)
     return out

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from weftwork.core.checksum import Checksum, canonical
 from weftwork.core.environment import Environment
-from weftwork.core.module import Carried, Function, Module, by_name, nearest
+from weftwork.core.module import Carried, Function, Module, Output, by_name, nearest
 from weftwork.core.placement import Resources
 from weftwork.errors import CalculationFailed, Invalid
 from weftwork.python import default, tracing
@@ -73,17 +73,19 @@ class FunctionModule(Generic[P, R]):
             }
         )
         document = canonical(bundled.document)
+        tolerance = self.declared.get("tolerance") or 0.0
         module = Module(
             name=self.name,
             version=self.declared.get("version") or "",
             description=(self.__weft_function__.__doc__ or "").strip().partition("\n")[0],
             inputs=inputs,
-            outputs=outputs,
+            outputs=_tolerant(self.name, outputs, tolerance),
             program=Function(Checksum.of(document), bundled.identity, returns),
             environment=environment,
             resources=Resources.of(self.declared.get("resources") or {}),
             network=bool(self.declared.get("network", False)),
             deterministic=bool(self.declared.get("deterministic", True)),
+            tolerance=0.0 if isinstance(tolerance, Mapping) else tolerance,
         )
         return module, Carried((document, *bundled.blobs.values()), tuple(map(_said, bundled.warnings)))
 
@@ -116,6 +118,19 @@ class FunctionModule(Generic[P, R]):
         return default.session().submit(self, self.bound(args, inputs))
 
 
+def _tolerant(name: str, outputs: tuple[Output, ...], tolerance: Any) -> tuple[Output, ...]:
+    """The outputs with the tolerances that are said of them. Raises Invalid for an output that there is not."""
+    if not isinstance(tolerance, Mapping):
+        return outputs
+    known = [each.name for each in outputs]
+    for output in tolerance:
+        if output not in known:
+            raise Invalid(
+                f"{name}: tolerance names the output {output!r}{nearest(output, known)}; its outputs are {', '.join(known)}"
+            )
+    return tuple(replace(each, tolerance=tolerance.get(each.name)) for each in outputs)
+
+
 def _said(caution: Caution) -> str:
     """``numpy.random.rand in study.noise (study.py:16): random``."""
     return f"{caution.what} in {caution.function} ({caution.file}:{caution.line}): {caution.kind}"
@@ -139,7 +154,8 @@ def module(function: Callable[..., Any] | None = None, /, **declared: Any) -> An
     Options: ``name``, ``version``; ``resources={"cpus": 2, "memory": "1 GB", "time": "10m"}``; ``packages`` and ``uses``
     (what counts although the walk through the source cannot find it: distributions; functions, modules, files);
     ``variables`` (set while it runs, and in the key); ``network``; ``deterministic=False`` for one that may differ from
-    call to call.
+    call to call; ``tolerance=1e-9`` for one whose numbers may differ so much, relatively, when it runs again, or a
+    dict of such by output.
 
     Raises :class:`~weftwork.errors.Invalid` for an option that is not known.
     """
@@ -234,7 +250,7 @@ def race(*, accept: Any = None, name: str | None = None, when: Any = None, **can
     raise CalculationFailed(f"no candidate of the race was accepted: {', '.join(candidates)}")
 
 
-OPTIONS = ("name", "version", "resources", "packages", "uses", "variables", "network", "deterministic")
+OPTIONS = ("name", "version", "resources", "packages", "uses", "variables", "network", "deterministic", "tolerance")
 
 
 def as_module(function: Callable[..., Any]) -> FunctionModule[..., Any]:
