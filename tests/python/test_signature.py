@@ -16,6 +16,13 @@ from weftwork.python.signature import signature, workflow_inputs
 np = pytest.importorskip("numpy")
 
 TABLE = {"SLy": 2.05}
+
+
+class Star(NamedTuple):
+    mass: float
+    radius: float
+
+
 CURVE = np.arange(3.0)
 
 
@@ -62,10 +69,6 @@ def test_a_default_that_no_document_can_hold_is_refused(default: object, told: s
 
 
 def test_a_tolerance_is_the_modules_or_that_of_an_output() -> None:
-    class Star(NamedTuple):
-        mass: float
-        radius: float
-
     def star(x: float) -> Star:
         return Star(x, x)
 
