@@ -215,7 +215,12 @@ class Embedded:
             del self._runs[task]
         document = {
             "why": outcome.why,
-            "steps": {name: {"state": each.state, "why": each.why} for name, each in outcome.steps.items()},
+            # Of those that succeeded there is nothing to add to what the ledger has of them already.
+            "steps": {
+                name: {"state": each.state, "why": each.why}
+                for name, each in outcome.steps.items()
+                if each.state != "succeeded"
+            },
             "outputs": {name: _binding_document(each) for name, each in outcome.outputs.items()},
         }
         await engine.scribe.call(engine.ledger.end_run, engine.owner, row.id, outcome.state, document, time.time())

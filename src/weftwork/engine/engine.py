@@ -122,7 +122,7 @@ class Engine:
         try:
             answers = await self.scribe.claim([_claim_of(live.request, anew) for live in lives])
             hits = [answer.record for answer in answers if answer.answer == "hit" and answer.record is not None]
-            gone = await asyncio.to_thread(self._gone, hits) if hits else set[Checksum]()
+            gone = await asyncio.to_thread(self.gone, hits) if hits else set[Checksum]()
         except Exception as error:
             for live in lives:
                 self.settle(live, None, internal(error))
@@ -130,6 +130,7 @@ class Engine:
         again: list[Live] = []
         for live, answer in zip(lives, answers, strict=True):
             live.id, live.epoch, live.attempt = answer.job, answer.epoch, answer.attempt
+            live.own = answer.answer == "hit" or (answer.answer == "mine" and answer.epoch == 1)
             if answer.answer != "hit":
                 self._begin(live, answer)
             elif answer.record is not None and answer.record.key not in gone:
@@ -140,7 +141,7 @@ class Engine:
         if again:
             await self._claim(again, anew=True)
 
-    def _gone(self, records: Sequence[Record]) -> set[Checksum]:
+    def gone(self, records: Sequence[Record]) -> set[Checksum]:
         """On a thread: keys of records of which bytes are no longer in the store. A hit means that its bytes are there."""
         missing = self.store.missing({ref.checksum for record in records for _, ref in record.outputs})
         gone = {record.key for record in records if any(ref.checksum in missing for _, ref in record.outputs)}

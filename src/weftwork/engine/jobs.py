@@ -43,6 +43,7 @@ class Live:
 
     ``waiters`` want its result here; ``heirs`` are live jobs of the same calculation that were asked for while this one
     was being given up: how it ends decides whether they have to claim again. ``leaving``: nobody here wants it.
+    ``own``: the ledger made the job for this very request, and shows its run and step.
     """
 
     request: Request
@@ -53,6 +54,7 @@ class Live:
     attempt: int = 0
     cached: bool = False
     followed: bool = False
+    own: bool = False
     leaving: bool = False
     cancelled_by: str | None = None
     done: bool = False

@@ -38,11 +38,12 @@ class Known(NamedTuple):
     epoch: int = 0
 
 
-def known(tx: Transaction, prefixes: Sequence[int]) -> dict[str, Known]:
-    """What is known of the keys that begin so."""
+def known(tx: Transaction, prefixes: Sequence[int], *, bodies: bool = True) -> dict[str, Known]:
+    """What is known of the keys that begin so; the records themselves only with ``bodies``."""
+    body = "r.body" if bodies else "'null'"
     rows = gather(
         tx,
-        "'[\"' || c.key || '\",' || c.id || ',' || coalesce(r.id || ',' || r.body, '0,null') || "
+        f"'[\"' || c.key || '\",' || c.id || ',' || coalesce(r.id || ',' || {body}, '0,null') || "
         "coalesce(',' || j.id || ',\"' || j.name || '\",' || j.owner || ',' || j.epoch, '') || ']'",
         "calculation c LEFT JOIN record r ON r.calculation = c.id AND r.rank = 'answer' "
         "LEFT JOIN job j ON j.calculation = c.id AND j.private = 0 AND j.live = 1 WHERE c.prefix = column1",
@@ -73,7 +74,7 @@ class Claiming:
 
     def run(self, claims: Sequence[Claim]) -> list[Claimed]:
         prefixes = [documents.prefix(claim.calculation.key) for claim in claims]
-        found = known(self._tx, prefixes)
+        found = known(self._tx, prefixes, bodies=not all(claim.answered for claim in claims))
         calculation = next_id(self._tx, "calculation")
         self._next = next_id(self._tx, "job")
         self._names = names.new(self._next, len(claims))[::-1]
@@ -94,11 +95,15 @@ class Claiming:
     def _answer(self, claim: Claim, row: Known, request: int, found: dict[str, Known]) -> Claimed:
         """The answer to a claim. What a later claim of its key is to find goes to ``found``."""
         cache = claim.placement.cache
-        if row.job and cache and not row.record:
+        if row.job and cache and not row.record and not claim.answered:
             answer, found[row.key] = self._share(row)
             return answer
         job, name = self._next, self._names.pop()
         self._next += 1
+        if claim.answered:
+            self._answered.append((job, name, row.calculation, request, claim.step, row.record or None))
+            found[row.key] = row
+            return Claimed("hit", name)
         if row.record and cache:
             self._answered.append((job, name, row.calculation, request, claim.step, row.record))
             return Claimed("hit", name, 0, 0, documents.record_of(claim.calculation.key, row.body))

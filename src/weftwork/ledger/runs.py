@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from weftwork.core.checksum import Checksum
+from weftwork.core.job import Job, fold
 from weftwork.errors import Conflict, Invalid, NotFound
 from weftwork.ledger import documents
 from weftwork.ledger.database import Transaction, insert, next_id
@@ -16,6 +17,8 @@ from weftwork.ports import RunRow, StepRow
 
 _COLUMNS = "r.name, r.label, r.state, r.created, r.document, r.ended, r.outcome, o.name, r.id, r.owner, r.cancel"
 _FROM = "FROM run r LEFT JOIN owner o ON o.id = r.owner"
+
+_ANY_KEY = Checksum("0" * 64)
 
 
 def _run(row: Any) -> RunRow:
@@ -121,9 +124,35 @@ def _shown(row: Any, living: Living) -> RunRow:
 
 
 def steps(tx: Transaction, run: str) -> list[StepRow]:
-    """The steps of a run, in the order in which they were first written."""
-    rows = tx.all("SELECT name, state, job, detail FROM step WHERE run = ? ORDER BY id", (_row(tx, run)[8],))
-    return [StepRow(run, name, state, job, json.loads(detail)) for name, state, job, detail in rows]
+    """The steps of a run, in the order in which they began.
+
+    What a step's own job says is not written a second time; what was written of a step goes before its jobs.
+    """
+    found = {row.step: (since, row) for since, row in _of_jobs(tx, run)}
+    for name, state, job, text in tx.all(
+        "SELECT name, state, job, detail FROM step WHERE run = ? ORDER BY id", (_row(tx, run)[8],)
+    ):
+        detail = json.loads(text)
+        found[name] = detail.get("time", 0.0), StepRow(run, name, state, job, detail)
+    return [row for _, row in sorted(found.values(), key=lambda each: each[0])]
+
+
+def _of_jobs(tx: Transaction, run: str) -> Iterator[tuple[float, StepRow]]:
+    """When each step that has jobs of its own began, and how its newest job stands."""
+    rows = tx.all(
+        "SELECT j.step, j.name, j.events, r.body FROM request q JOIN job j ON j.request = q.id "
+        "LEFT JOIN record r ON r.id = j.record WHERE q.run = ? AND j.step IS NOT NULL ORDER BY j.id",
+        (run,),
+    )
+    for step, name, events, body in rows:
+        told = documents.events_of(events)
+        job = fold(Job(name, _ANY_KEY, ""), told)
+        detail: dict[str, Any] = {"time": told[-1].time, "cached": job.cached, "why": str(job.failure() or "")}
+        seconds = None if body is None else documents.parsed(body)[3].get("seconds")
+        if seconds is not None:
+            detail["seconds"] = seconds
+        state = "running" if job.live else job.state
+        yield told[0].time, StepRow(run, step, state, name, detail)
 
 
 def choose(tx: Transaction, key: Checksum, choice: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,19 +14,24 @@ from weftwork.core.placement import Placement, Resources
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What an owner asks of the ledger for one calculation: a result, or the right to make it."""
+    """What an owner asks of the ledger for one calculation: a result, or the right to make it.
+
+    ``answered``: the owner has read a record that answers it already, and asks for nothing but the ended job that says so.
+    """
 
     calculation: Calculation
     placement: Placement
     run: str | None = None
     step: str | None = None
+    answered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """The answer to a :class:`Claim`.
 
-    ``hit``: ``record`` answers it (``job`` is an ended job made for it). ``waiting``: a live owner has ``job``, perhaps
+    ``hit``: ``record`` answers it (``job`` is an ended job made for it; the record of an ``answered`` claim is left out, its
+    owner has it). ``waiting``: a live owner has ``job``, perhaps
     the caller itself by an earlier claim.
     ``mine``: this owner has the lease on ``job`` in this ``epoch``; ``attempt`` above 0 says that an earlier owner
     died while it was trying, and its last attempt may still be found.
@@ -81,7 +86,8 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class StepRow:
-    """A step of a run: the job that it got, once it got one."""
+    """A step of a run: the job that it got, once it got one. ``detail``: the ``time`` when that became so, and as far as they
+    are known ``cached``, ``why`` and ``seconds``."""
 
     run: str
     step: str
@@ -124,7 +130,7 @@ class Ledger(Protocol):
 
         The caller is entered as a waiter of the job in every case but a hit. ``placement.cache`` false: always a new job,
         which is this owner's alone. The second claim of a key in one call finds what the first one made. A job that is
-        taken over from a dead owner by a claim is no longer asked to be cancelled.
+        taken over from a dead owner by a claim is no longer asked to be cancelled. An ``answered`` claim is always a hit.
         """
         ...
 
@@ -233,7 +239,10 @@ class Ledger(Protocol):
 
     def runs(self, limit: int = 100) -> list[RunRow]: ...
 
-    def steps(self, run: str) -> list[StepRow]: ...
+    def steps(self, run: str) -> list[StepRow]:
+        """The steps of a run in the order in which they began: those that were written, and besides them each step for
+        which a job of its own was claimed, as its newest job stands."""
+        ...
 
     def choose(self, key: Checksum, choice: Mapping[str, Any]) -> dict[str, Any]:
         """Record the choice of a race; the choice that stands (the first one written) comes back."""

@@ -131,6 +131,42 @@ class RunsContract(LedgerFixtures):
         assert rows[7] == told
         assert rows[8] == StepRow("r1", names[8], "waiting")
 
+    def test_a_steps_own_job_tells_of_it_unless_something_was_written(
+        self, ledger: Ledger, other: Ledger, me: str
+    ) -> None:
+        ledger.start_run(me, run())
+        (fits,) = ledger.claim(me, claims(1, run="r1", step="fits"))
+        (fails,) = ledger.claim(me, claims(2, run="r1", step="fails"))
+        (runs,) = ledger.claim(me, claims(3, run="r1", step="runs"))
+        ledger.claim(me, claims(4, run="r2", step="of another run"))
+        ledger.claim(me, claims(5))
+        ledger.end(me, [succeeded(fits, calculation(1), observed={"seconds": 1.5}), failed(fails)])
+        (hit,) = ledger.claim(me, claims(1, run="r1", step="known"))
+        written = StepRow("r1", "runs", "cancelled", runs.job, {"time": 0.0, "why": "nobody wants it"})
+        ledger.set_steps(me, [written])
+        rows = {row.step: row for row in other.steps("r1")}
+        assert {name: (row.state, row.job) for name, row in rows.items()} == {
+            "fits": ("succeeded", fits.job),
+            "fails": ("failed", fails.job),
+            "runs": ("cancelled", runs.job),
+            "known": ("succeeded", hit.job),
+        }
+        assert rows["runs"] == written
+        assert rows["fits"].detail == {"time": 1790000001.5, "cached": False, "why": "", "seconds": 1.5}
+        assert rows["known"].detail["cached"] is True
+        assert rows["fails"].detail["why"] == "no"
+        (again,) = ledger.claim(me, claims(2, run="r1", step="fails"))
+        assert [(row.state, row.job) for row in other.steps("r1") if row.step == "fails"] == [("running", again.job)]
+
+    def test_what_a_record_has_answered_gets_an_ended_job(self, ledger: Ledger, truth: GroundTruth, me: str) -> None:
+        (made,) = ledger.claim(me, claims(1))
+        ledger.end(me, [succeeded(made, calculation(1))])
+        told = ledger.claim(me, claims(1, 1, run="r1", step="s", answered=True))
+        assert [each.answer for each in told] == ["hit", "hit"]
+        assert ledger.record_of(told[1].job) == ledger.record_of(made.job)
+        assert truth.events(told[0].job) == ["queued", "succeeded"]
+        assert ledger.job(told[0].job).job.cached
+
     def test_a_run_goes_on_in_another_process_when_its_own_is_dead(
         self, ledger: Ledger, other: Ledger, me: str, you: Living
     ) -> None:

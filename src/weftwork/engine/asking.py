@@ -1,0 +1,299 @@
+"""What the instructions of a flow ask for: steps become requests, and of these those are answered that are known.
+
+On a thread, for one run; nothing here writes but the inputs of steps into the store. Steps that records answer lead to
+the next steps at once, so that a run whose results are known goes through its layers without waiting for anything.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
+
+from weftwork.core import codecs
+from weftwork.core.calculation import Calculation, Frame
+from weftwork.core.checksum import Checksum, canonical, from_canonical
+from weftwork.core.expression import Literal
+from weftwork.core.flow import Flow
+from weftwork.core.job import Record
+from weftwork.core.messages import (
+    Binding,
+    Chosen,
+    Ended,
+    Event,
+    Expand,
+    Instruction,
+    Items,
+    LookUp,
+    Submit,
+)
+from weftwork.core.module import Module
+from weftwork.core.placement import Placement
+from weftwork.core.step import Overrides
+from weftwork.core.values import Ref
+from weftwork.engine.engine import Engine
+from weftwork.engine.jobs import Request, internal
+from weftwork.errors import WeftError
+from weftwork.ports import StepRow
+
+TOGETHER: Final = 1024
+"""Steps that are bound and looked up together at most: the first may run while the last are still bound."""
+
+_PATIENCE: Final = 0.1
+"""Seconds after which the loop has its turn although more is known: somebody may have withdrawn the run."""
+
+Bound = tuple[Submit, Request]
+
+
+@dataclass(slots=True)
+class Turn:
+    """What has come of some events: ``requests`` to be submitted, requests that records have ``answered``, tasks that
+    this run had ended ``before`` it was interrupted (with their jobs), tasks that ``failed``, and all ``others``."""
+
+    requests: list[Bound] = field(default_factory=list)
+    answered: list[tuple[Request, Record]] = field(default_factory=list)
+    before: list[tuple[Submit, Record, str]] = field(default_factory=list)
+    failed: list[tuple[str, WeftError]] = field(default_factory=list)
+    others: list[Instruction] = field(default_factory=list)
+
+
+class Asker:
+    """The flow of one run, the store and the ledger of its engine. One call at a time, on any thread."""
+
+    def __init__(self, engine: Engine, run: str, modules: Mapping[Checksum, Module], placement: Placement) -> None:
+        self._engine = engine
+        self._run = run
+        self._modules = modules
+        self._default = placement
+        self._placements: dict[tuple[Checksum, int], tuple[Overrides, Placement]] = {}
+        self._alike: dict[Placement, Placement] = {}
+        self._frames: dict[tuple[int, int], Frame] = {}
+        self._races: dict[str, tuple[Checksum, dict[str, Checksum]]] = {}
+        self._before: dict[str, StepRow] = {}
+        self._submits: deque[Submit] = deque()
+        self._events: list[Event] = []
+        self._looking = True
+
+    @property
+    def waiting(self) -> bool:
+        """Whether :meth:`handle` has something to do without any event."""
+        return bool(self._submits or self._events)
+
+    def start(self, flow: Flow, before: Mapping[str, StepRow]) -> Turn:
+        """The first turn; ``before`` is how the steps stood when the run was interrupted."""
+        self._flow, self._before = flow, dict(before)
+        return self._turn(flow.start())
+
+    def handle(self, events: Sequence[Event]) -> Turn:
+        """What follows from the events, as far as records lead."""
+        events = [*self._events, *events]
+        self._events = []
+        return self._turn(self._flow.handle(events) if events else ())
+
+    def needs_scalars(self, submit: Submit) -> frozenset[str]:
+        """The outputs whose values the flow needs with the end of a task."""
+        return self._flow.needs_scalars(submit.step)
+
+    def _turn(self, instructions: Sequence[Instruction]) -> Turn:
+        turn, until = Turn(), time.monotonic() + _PATIENCE
+        while True:
+            for each in instructions:
+                if type(each) is Submit:
+                    self._submits.append(each)
+                else:
+                    turn.others.append(each)
+            if not self._submits:
+                return turn
+            self._ask(turn)
+            if turn.requests or not self._events or time.monotonic() > until:
+                return turn
+            events, self._events = self._events, []
+            instructions = self._flow.handle(events)
+
+    def _ask(self, turn: Turn) -> None:
+        """Bind the next submissions, and find out what is known of them."""
+        submits = list(islice(self._submits, TOGETHER))
+        for _ in submits:
+            self._submits.popleft()
+        bound, failures = self._bind(submits)
+        for submit, error in failures:
+            turn.failed.append((submit.task, error))
+            self._events.append(Ended(submit.task, "failed", error=str(error)))
+        records = self._records(bound) if self._looking else {}
+        for submit, request in bound:
+            record = records.get(request.calculation.key) if request.placement.cache else None
+            if record is not None:
+                turn.answered.append((request, record))
+            elif self._before and (found := self._had_before(submit, request)) is not None:
+                record = found[0]
+                turn.before.append((submit, *found))
+            else:
+                turn.requests.append((submit, request))
+                continue
+            event = self.ended(submit, record)
+            if event.state == "failed":
+                turn.failed.append((submit.task, WeftError(event.error)))
+            self._events.append(event)
+        # Where nothing is known, claiming finds out the same: looking pays for runs that are known in large parts.
+        self._looking = len(records) > 0 if self._looking else False
+
+    def _records(self, bound: Sequence[Bound]) -> dict[Checksum, Record]:
+        """The records that answer, whose bytes are there."""
+        keys = {request.calculation.key: None for _, request in bound if request.placement.cache}
+        records = self._engine.ledger.records(list(keys))
+        gone = self._engine.gone(list(records.values())) if records else set[Checksum]()
+        return {key: record for key, record in records.items() if key not in gone} if gone else records
+
+    def _had_before(self, submit: Submit, request: Request) -> tuple[Record, str] | None:
+        """What this run, before it was interrupted, got for the step, and records do not give to others; with its job."""
+        row = self._before.pop(submit.task, None)
+        if row is None or row.state != "succeeded" or row.job is None:
+            return None
+        record = self._engine.ledger.record_of(row.job)
+        if record is None or record.key != request.calculation.key or self._engine.gone([record]):
+            return None
+        return record, row.job
+
+    def ended(self, submit: Submit, record: Record) -> Ended:
+        """The end of a task that has a record, with the values that the flow needs."""
+        outputs = dict(record.outputs)
+        needs = self._flow.needs_scalars(submit.step)
+        if not needs:
+            return Ended(submit.task, "succeeded", outputs)
+        try:
+            scalars = {name: self._scalar(outputs.get(name)) for name in needs}
+        except Exception as error:
+            return Ended(submit.task, "failed", error=str(internal(error)))
+        return Ended(submit.task, "succeeded", outputs, scalars)
+
+    def _scalar(self, ref: Ref | None) -> Any:
+        return None if ref is None else self._engine.binder.value(ref)
+
+    # Inputs
+
+    def _bind(self, submits: Sequence[Submit]) -> tuple[list[Bound], list[tuple[Submit, WeftError]]]:
+        """The inputs of many steps into the store, together for each module, and their keys."""
+        good: list[Bound] = []
+        bad: list[tuple[Submit, WeftError]] = []
+        groups: dict[int, tuple[Placement, list[Submit]]] = {}
+        for submit in submits:
+            placement = self._placement(submit)
+            groups.setdefault(id(placement), (placement, []))[1].append(submit)
+        for placement, members in groups.values():
+            by_module: dict[Checksum, list[Submit]] = {}
+            for submit in members:
+                by_module.setdefault(submit.module, []).append(submit)
+            for checksum, some in by_module.items():
+                self._bind_alike(self._modules[checksum], placement, some, good, bad)
+        return good, bad
+
+    def _bind_alike(
+        self,
+        module: Module,
+        placement: Placement,
+        submits: Sequence[Submit],
+        good: list[Bound],
+        bad: list[tuple[Submit, WeftError]],
+    ) -> None:
+        try:
+            frame = self._frame(module, placement)
+            rows = self._engine.binder.bind_many(module, [self._values(each.inputs, module) for each in submits])
+        except WeftError as error:
+            if len(submits) == 1:
+                bad.append((submits[0], error))
+                return
+            # One bad row must not fail the others: each by itself.
+            for each in submits:
+                self._bind_alike(module, placement, [each], good, bad)
+            return
+        for submit, row in zip(submits, rows, strict=True):
+            calculation = Calculation.of(frame, row)
+            good.append((submit, Request(calculation, module, placement, self._run, submit.task)))
+
+    def _placement(self, submit: Submit) -> Placement:
+        """Where a step runs: one object for all that run alike, so that the ledger need not compare them."""
+        said = submit.placement
+        known = self._placements.get((submit.module, id(said)))
+        if known is None:
+            made = said.placement(self._modules[submit.module].resources, self._default)
+            made = self._alike.setdefault(made, made)
+            # What was said is kept beside it, so that its identity is not given to another.
+            known = self._placements[submit.module, id(said)] = said, made
+        return known[1]
+
+    def _frame(self, module: Module, placement: Placement) -> Frame:
+        key = (id(module), id(placement))
+        if key not in self._frames:
+            self._frames[key] = self._engine.frame(module, placement)
+        return self._frames[key]
+
+    def _values(self, inputs: Mapping[str, Binding], module: Module) -> dict[str, Any]:
+        return {name: self._value(binding, module.input(name).type.inline) for name, binding in inputs.items()}
+
+    def _value(self, binding: Binding, inline: bool) -> Any:
+        """What the binder takes: a reference, a plain value, or a list of such (read, where the list is one JSON value)."""
+        if isinstance(binding, Literal):
+            return binding.value
+        if isinstance(binding, tuple):
+            plain = inline or all(_is_plain(each) for each in binding)
+            return [self._item(each, plain) for each in binding]
+        return binding
+
+    def _item(self, binding: Binding, plain: bool) -> Any:
+        if isinstance(binding, Ref) and plain and binding.type.inline:
+            return self._engine.binder.value(binding)
+        return self._value(binding, plain)
+
+    # Maps and races
+
+    def expand(self, expand: Expand) -> Event:
+        """The items of a collection, in its order."""
+        binding = expand.binding
+        try:
+            if isinstance(binding, tuple):
+                return Items(expand.step, tuple(enumerate(binding)))
+            if isinstance(binding, Literal):
+                return Items(expand.step, _plain_items(canonical(binding.value)))
+            data = self._engine.store.get(binding.checksum)
+            if binding.type.inline:
+                return Items(expand.step, _plain_items(data))
+            items = codecs.items(binding.type, data)
+            numbered = binding.type.name == "list"
+            return Items(expand.step, tuple((int(name) if numbered else name, self._sized(ref)) for name, ref in items))
+        except WeftError as error:
+            return Ended(expand.step, "failed", error=str(error))
+
+    def _sized(self, ref: Ref) -> Ref:
+        return Ref(ref.type, ref.checksum, self._engine.store.size(ref.checksum))
+
+    def look_up(self, look: LookUp) -> Event:
+        """The recorded choice of a race, named by its candidates' keys and what is accepted."""
+        bound, failures = self._bind(list(look.candidates.values()))
+        if failures:
+            return Chosen(look.task, None)
+        of_task = {request.step: request.calculation.key for _, request in bound}
+        keys = {name: of_task[submit.task] for name, submit in look.candidates.items()}
+        document = ["weft.choice.v1", {name: str(key) for name, key in sorted(keys.items())}, look.accept]
+        race, _ = self._races[look.task] = Checksum.of(canonical(document)), keys
+        choice = self._engine.ledger.choice(race)
+        return Chosen(look.task, None if choice is None else choice["candidate"])
+
+    def race(self, task: str) -> tuple[Checksum, Mapping[str, Checksum]] | None:
+        """By what the choice of a race is found, and the keys of its candidates; ``None`` where these could not be bound."""
+        return self._races.get(task)
+
+
+def _is_plain(binding: Binding) -> bool:
+    if isinstance(binding, Ref):
+        return binding.type.inline
+    return isinstance(binding, Literal) or all(_is_plain(each) for each in binding)
+
+
+def _plain_items(data: bytes) -> tuple[tuple[str | int, Literal], ...]:
+    value = from_canonical(data)
+    pairs = codecs.inline_items(data)
+    numbered = isinstance(value, list)
+    return tuple((int(name) if numbered else name, Literal(from_canonical(each))) for name, _, each in pairs)
