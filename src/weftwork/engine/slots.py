@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import itertools
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from weftwork.core.placement import Resources
@@ -12,12 +14,16 @@ from weftwork.errors import Refused, WeftError
 from weftwork.ports import Ledger
 
 INTERVAL = 0.02
-"""Seconds between two looks while somebody waits for a slot."""
+"""Seconds between two looks while somebody waits for a slot that another process has."""
+
+AHEAD = 8
+"""Wants that stand in the ledger's queue at least: enough that what is freed goes to the next in the same transaction."""
 
 
 class Slots:
     """Takes and frees slots for one owner. Whoever waits does so in the order of asking.
 
+    Only the first of them stand in the ledger's queue, which every turn reads: a thousand that wait cost no more than ten.
     ``running`` says of a holder whether it goes on although its owner is dead: a command does, under its supervisor.
     """
 
@@ -34,9 +40,11 @@ class Slots:
         self._host = host
         self._running = running
         self.capacity = capacity
+        self._ahead = max(AHEAD, 2 * capacity.cpus)
         self._waiting: dict[str, tuple[Resources, asyncio.Future[None]]] = {}
         self._freed: list[str] = []
         self._task: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
         self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="weft-slots")
 
@@ -45,7 +53,8 @@ class Slots:
         self._check(holder, resources)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[holder] = (resources, future)
-        self._wake()
+        if len(self._waiting) <= self._ahead:
+            self._wake()
         try:
             await future
         except asyncio.CancelledError:
@@ -78,42 +87,32 @@ class Slots:
         self._thread.shutdown()
 
     def _wake(self) -> None:
+        self._news.set()
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._loop())
 
     async def _loop(self) -> None:
         try:
             while self._waiting or self._freed:
-                freed, self._freed = self._freed, []
-                if freed and not await self._free(freed):
-                    await asyncio.sleep(1.0)
-                if self._waiting and not await self._take():
-                    await asyncio.sleep(INTERVAL)
+                self._news.clear()
+                if not await self._turn() and self._waiting:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._news.wait(), INTERVAL)
         finally:
             self._task = None
 
-    async def _free(self, holders: list[str]) -> bool:
-        """Free slots; whether the ledger took it. Those that it did not take are tried again."""
-        loop = asyncio.get_running_loop()
+    async def _turn(self) -> bool:
+        """Free what is to be freed and ask for those who wait, in one transaction; whether anybody got something."""
+        freed, self._freed = self._freed, []
+        wants = [(holder, resources) for holder, (resources, _) in itertools.islice(self._waiting.items(), self._ahead)]
         try:
-            await loop.run_in_executor(self._thread, self._ledger.free_slots, self._owner, holders)
-        except WeftError:
-            # At the end of this process its owner is released, and with it all that it holds.
-            self._freed += [] if self._closed else holders
-            return self._closed
-        return True
-
-    async def _take(self) -> bool:
-        """Ask for everybody who waits; whether anybody got something."""
-        wants = [(holder, resources) for holder, (resources, _) in self._waiting.items()]
-        ask = self._ledger.take_slots
-        loop = asyncio.get_running_loop()
-        try:
-            got = await loop.run_in_executor(
-                self._thread, ask, self._owner, self._host, self.capacity, wants, self._running
-            )
+            got = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask, wants, freed)
         except Exception as error:
             self._fail(internal(error))
+            # Tried again; at the end of this process its owner is released, and with it all that it holds.
+            if freed and not self._closed:
+                self._freed += freed
+                await asyncio.sleep(1.0)
             return True
         for holder in got:
             waiting = self._waiting.pop(holder, None)
@@ -122,6 +121,13 @@ class Slots:
             elif not waiting[1].done():
                 waiting[1].set_result(None)
         return bool(got)
+
+    def _ask(self, wants: Sequence[tuple[str, Resources]], freed: Sequence[str]) -> set[str]:
+        """On the thread."""
+        if not wants:
+            self._ledger.free_slots(self._owner, freed)
+            return set()
+        return self._ledger.take_slots(self._owner, self._host, self.capacity, wants, self._running, freed)
 
     def _fail(self, error: WeftError) -> None:
         waiting, self._waiting = self._waiting, {}

@@ -44,33 +44,46 @@ def take(
     running: Callable[[str], bool],
 ) -> set[str]:
     """Queue the wants and grant what can be; those of ``wants`` that are held now."""
-    _inherit(tx, owner, [holder for holder, _ in wants])
-    _queue(tx, owner, host, wants)
-    _grant(tx, host, capacity)
-    names = [holder for holder, _ in wants]
-    held = _held(tx, owner, names)
+    names = {holder for holder, _ in wants}
+    held = _queue(tx, owner, host, wants)
+    held |= _grant(tx, owner, host, capacity)
     # Whether others live is asked only when something is short: it costs a look at each.
-    if len(held) < len(set(names)) and _bury(tx, owner, host, living, running):
-        _grant(tx, host, capacity)
-        held = _held(tx, owner, names)
+    if not names <= held and _bury(tx, owner, host, living, running):
+        held |= _grant(tx, owner, host, capacity)
+    return held & names
+
+
+def _queue(tx: Transaction, owner: int, host: str, wants: Sequence[tuple[str, Resources]]) -> set[str]:
+    """Queue those that are not known; those that are held already.
+
+    What goes on under its name after its owner's death keeps its slots, whoever asks for them in that name.
+    """
+    held: set[str] = set()
+    queued: set[str] = set()
+    inherited: list[tuple[int, str]] = []
+    for chunk in chunks([holder for holder, _ in wants]):
+        sql = f"SELECT id, holder, owner, held FROM slot WHERE holder IN ({marks(len(chunk))})"
+        for identity, holder, other, has in tx.all(sql, chunk):
+            if other == owner:
+                (held if has else queued).add(holder)
+            elif has:
+                inherited.append((identity, holder))
+    for identity, holder in inherited:
+        if holder not in held | queued:
+            tx.run("UPDATE slot SET owner = ? WHERE id = ?", (owner, identity))
+            held.add(holder)
+    new = {holder: wanted for holder, wanted in wants if holder not in held | queued}
+    if new:
+        first = next_id(tx, "slot")
+        rows = [
+            (first + at, host, owner, holder, 0, *_needs(wanted)) for at, (holder, wanted) in enumerate(new.items())
+        ]
+        insert(tx, "slot (id, host, owner, holder, held, cpus, memory, gpus)", rows)
     return held
 
 
-def _inherit(tx: Transaction, owner: int, holders: Sequence[str]) -> None:
-    """What goes on under its name after its owner's death keeps its slots, whoever asks for them in that name."""
-    for chunk in chunks(holders):
-        sql = f"UPDATE slot SET owner = ? WHERE held = 1 AND owner <> ? AND holder IN ({marks(len(chunk))})"
-        tx.run(sql, [owner, owner, *chunk])
-
-
-def _queue(tx: Transaction, owner: int, host: str, wants: Sequence[tuple[str, Resources]]) -> None:
-    first = next_id(tx, "slot")
-    rows = [(first + at, host, owner, holder, 0, *_needs(wanted)) for at, (holder, wanted) in enumerate(wants)]
-    columns = "slot (id, host, owner, holder, held, cpus, memory, gpus)"
-    insert(tx, columns, rows, "ON CONFLICT (holder, owner) DO NOTHING")
-
-
-def _grant(tx: Transaction, host: str, capacity: Resources) -> None:
+def _grant(tx: Transaction, owner: int, host: str, capacity: Resources) -> set[str]:
+    """Give what is free to those who wait, in their order; those of this owner that got theirs."""
     used = tx.one(
         "SELECT coalesce(sum(cpus), 0), coalesce(sum(memory), 0), coalesce(sum(gpus), 0) FROM slot "
         "WHERE host = ? AND held = 1",
@@ -78,23 +91,19 @@ def _grant(tx: Transaction, host: str, capacity: Resources) -> None:
     )
     limits = (capacity.cpus, capacity.memory, capacity.gpus)
     free = [None if limit is None else limit - taken for limit, taken in zip(limits, used, strict=True)]
-    granted = []
-    for row in tx.all("SELECT id, cpus, memory, gpus FROM slot WHERE host = ? AND held = 0 ORDER BY id", (host,)):
-        left = [None if there is None else there - needed for there, needed in zip(free, row[1:], strict=True)]
+    granted, own = [], set()
+    sql = "SELECT id, owner, holder, cpus, memory, gpus FROM slot WHERE host = ? AND held = 0 ORDER BY id"
+    for identity, of, holder, *needs in tx.all(sql, (host,)):
+        left = [None if there is None else there - needed for there, needed in zip(free, needs, strict=True)]
         if any(there is not None and there < 0 for there in left):
             break
         free = left
-        granted.append(row[0])
+        granted.append(identity)
+        if of == owner:
+            own.add(holder)
     for chunk in chunks(granted):
         tx.run(f"UPDATE slot SET held = 1 WHERE id IN ({marks(len(chunk))})", chunk)
-
-
-def _held(tx: Transaction, owner: int, holders: Sequence[str]) -> set[str]:
-    found: set[str] = set()
-    for chunk in chunks(holders):
-        sql = f"SELECT holder FROM slot WHERE owner = ? AND held = 1 AND holder IN ({marks(len(chunk))})"
-        found |= {row[0] for row in tx.all(sql, [owner, *chunk])}
-    return found
+    return own
 
 
 def _bury(

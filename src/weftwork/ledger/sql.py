@@ -142,10 +142,12 @@ class SqlLedger:
         capacity: Resources,
         wants: Sequence[tuple[str, Resources]],
         running: Callable[[str], bool] = lambda holder: False,
+        freed: Sequence[str] = (),
     ) -> set[str]:
         slots.refuse_too_large(capacity, wants)
         with self._database.write() as tx:
             number = owners.number(tx, owner)
+            slots.free(tx, number, freed)
             return slots.take(tx, number, host, capacity, wants, owners.Living(tx, self._alive), running)
 
     def free_slots(self, owner: str, holders: Sequence[str]) -> None:

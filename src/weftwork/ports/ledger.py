@@ -174,11 +174,13 @@ class Ledger(Protocol):
         capacity: Resources,
         wants: Sequence[tuple[str, Resources]],
         running: Callable[[str], bool] = ...,
+        freed: Sequence[str] = (),
     ) -> set[str]:
         """Take local CPUs, memory and GPUs for the named holders, first come first served; those that got theirs. The
         others queue, and get theirs at a later call. What dead owners held is free, except for holders of which
-        ``running`` says that they go on; who asks in the name of one has its slots. Raises Refused, and queues nothing,
-        for a want that is larger than the capacity."""
+        ``running`` says that they go on; who asks in the name of one has its slots. Before anything is taken, what the
+        ``freed`` holders have is given back. Raises Refused, and changes nothing, for a want that is larger than the
+        capacity."""
         ...
 
     def free_slots(self, owner: str, holders: Sequence[str]) -> None:

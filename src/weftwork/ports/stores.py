@@ -32,6 +32,11 @@ class Store(Protocol):
         """A file's bytes: copied (by reflink where the file system can), or moved in when the caller owns the file."""
         ...
 
+    def put_files(self, files: Sequence[tuple[Path, Checksum]], *, move: bool = False) -> None:
+        """Many files whose bytes are known: each as by ``put_file``, and all durable when this returns. Raises Corrupt,
+        with ``expected`` among its details, for a file that has other bytes."""
+        ...
+
     def get(self, checksum: Checksum) -> bytes: ...
 
     def get_many(self, checksums: Sequence[Checksum]) -> dict[Checksum, bytes]:
@@ -68,8 +73,9 @@ class Files(Protocol):
         """Checksum and size of a file, from a cache where nothing can have changed since."""
         ...
 
-    def entries(self, path: Path) -> list[tuple[str, bool, Path]]:
-        """The files of a directory: relative path, executable, absolute path, sorted. Raises Invalid for what cannot be named."""
+    def directory(self, path: Path) -> list[tuple[str, bool, Checksum, str]]:
+        """The files of a directory, hashed side by side: relative path, executable, checksum, absolute path, sorted. Raises
+        Invalid for what cannot be named."""
         ...
 
     def fetch(self, address: str, expected: Checksum | None) -> Path:

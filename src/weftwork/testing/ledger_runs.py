@@ -50,6 +50,20 @@ class SlotsContract(LedgerFixtures):
         other.free_slots(you.id, ["large"])
         assert ledger.take_slots(me, HOST, ALL, [("later", Resources(cpus=1))]) == {"later"}
 
+    def test_what_is_freed_with_a_want_is_there_for_those_who_came_before(
+        self, ledger: Ledger, other: Ledger, truth: GroundTruth, me: str, you: Living
+    ) -> None:
+        assert ledger.take_slots(me, HOST, ALL, [("one", Resources(cpus=3)), ("two", Resources(cpus=1))]) == {
+            "one",
+            "two",
+        }
+        assert other.take_slots(you.id, HOST, ALL, [("three", Resources(cpus=2))]) == set()
+        assert ledger.take_slots(me, HOST, ALL, [("four", Resources(cpus=1))], freed=["one"]) == {"four"}
+        assert other.take_slots(you.id, HOST, ALL, [("three", Resources(cpus=2))]) == {"three"}
+        with pytest.raises(Refused):
+            ledger.take_slots(me, HOST, ALL, [("never", Resources(memory=2000))], freed=["two"])
+        assert truth.held(HOST) == (4, 0, 0)
+
     def test_a_want_can_be_withdrawn(self, ledger: Ledger, me: str) -> None:
         ledger.take_slots(me, HOST, ALL, [("one", Resources(cpus=3))])
         assert ledger.take_slots(me, HOST, ALL, [("two", Resources(cpus=4)), ("three", Resources(cpus=1))]) == set()
