@@ -14,7 +14,8 @@ import pytest
 
 from weftwork.errors import Invalid, NotFound, StagingFailed
 from weftwork.stores import filesums
-from weftwork.stores.filesums import FileSums, directory_entries
+from weftwork.stores.filesums import FileSums
+from weftwork.stores.listing import listing
 
 OLD = time.time() - 1000
 
@@ -39,7 +40,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_checksum_and_size_of_many_files_in_order(tmp_path: Path) -> None:
-    paths = [written(tmp_path / f"{number}", b"%d" % number * number) for number in range(50)]
+    paths = [written(tmp_path / f"{number}", b"%d" % number * (number * number * 100)) for number in range(50)]
     sums = FileSums(tmp_path / "sums.sqlite")
     expected = [(hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size) for path in paths]
     assert sums.checksums(paths) == expected
@@ -66,7 +67,7 @@ def test_a_known_file_is_not_read_again_and_a_changed_one_is(
     first = sums.checksum(path)
     assert remembered(tmp_path / "sums.sqlite") == 1
     with monkeypatch.context() as patch:
-        patch.setattr(hashlib, "file_digest", None)
+        patch.setattr(hashlib, "sha256", None)
         assert sums.checksum(path) == first
         assert FileSums(tmp_path / "sums.sqlite").checksum(path) == first
     before = path.stat()
@@ -101,14 +102,14 @@ def test_a_cache_that_cannot_be_used_is_done_without(tmp_path: Path, settled: No
 
 def test_a_file_that_changes_all_the_time_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "x", b"one")
-    really = hashlib.file_digest
+    really = hashlib.sha256
 
     def slow(*arguments: object) -> object:
         time.sleep(0.02)
         path.write_bytes(b"two")
         return really(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(hashlib, "file_digest", slow)
+    monkeypatch.setattr(hashlib, "sha256", slow)
     with pytest.raises(StagingFailed, match="changed each time"):
         FileSums(tmp_path / "sums.sqlite").checksum(path)
 
@@ -151,13 +152,18 @@ def test_a_directory_is_its_files_sorted(tmp_path: Path) -> None:
     (top / "folder").symlink_to("b/d")
     (tmp_path / "other name").symlink_to(top)
     for start in (top, tmp_path / "other name"):
-        entries = directory_entries(start)
-        assert [name for name, _, _ in entries] == sorted(
+        entries = listing(start)
+        assert [each.name for each in entries] == sorted(
             ["b/c", "b.txt", "a b", "é", "b/d/e", "new\nline", "link", "folder/e"]
         )
-        assert [name for name, executable, _ in entries if executable] == ["a b"]
-        assert {name: path.read_bytes() for name, _, path in entries}["folder/e"] == b"b/d/e"
-        assert all(path.is_absolute() and not path.is_symlink() for _, _, path in entries)
+        assert [each.name for each in entries if each.executable] == ["a b"]
+        assert {each.name: Path(each.path).read_bytes() for each in entries}["folder/e"] == b"b/d/e"
+        assert all(Path(each.path).is_absolute() and not Path(each.path).is_symlink() for each in entries)
+        hashed = FileSums(tmp_path / "sums.sqlite").directory(start)
+        assert [(each.name, each.executable, each.path) for each in entries] == [
+            (name, executable, path) for name, executable, _, path in hashed
+        ]
+        assert all(hashlib.sha256(Path(path).read_bytes()).hexdigest() == checksum for *_, checksum, path in hashed)
 
 
 def test_what_no_directory_can_hold_is_refused_by_name(tmp_path: Path) -> None:
@@ -165,7 +171,7 @@ def test_what_no_directory_can_hold_is_refused_by_name(tmp_path: Path) -> None:
 
     def refused(name: str, reason: str) -> None:
         with pytest.raises(Invalid, match=reason) as found:
-            directory_entries(tmp_path / "top")
+            listing(tmp_path / "top")
         assert name in str(found.value)
         os.unlink(tmp_path / "top" / name)
 
@@ -188,15 +194,15 @@ def test_what_no_directory_can_hold_is_refused_by_name(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(os.path.relpath(tmp_path / "top" / "door"))
         refused("door", "a socket")
-    assert directory_entries(tmp_path / "top") == []
+    assert listing(tmp_path / "top") == []
     with pytest.raises(Invalid, match="is not a directory"):
-        directory_entries(outside)
+        listing(outside)
     with pytest.raises(NotFound):
-        directory_entries(tmp_path / "absent")
+        listing(tmp_path / "absent")
 
 
 @pytest.mark.skipif(os.name != "posix" or os.uname().sysname != "Linux", reason="macOS refuses such names itself")
 def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     written(Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")), b"")
     with pytest.raises(Invalid, match="not UTF-8"):
-        directory_entries(tmp_path)
+        listing(tmp_path)

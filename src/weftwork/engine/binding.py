@@ -23,7 +23,7 @@ class Taken:
         self._store = store
         self._files = files
         self.buffers: dict[Checksum, bytes] = {}
-        self._paths: dict[Checksum, Path] = {}
+        self._paths: dict[Checksum, str | Path] = {}
 
     def keep(self, data: bytes) -> Checksum:
         checksum = Checksum.of(data)
@@ -35,13 +35,19 @@ class Taken:
         self._paths[checksum] = path
         return checksum, size
 
+    def directory(self, path: Path) -> list[tuple[str, bool, Checksum]]:
+        found = self._files.directory(path)
+        self._paths.update((checksum, place) for _, _, checksum, place in found)
+        return [(name, executable, checksum) for name, executable, checksum, _ in found]
+
     def store(self) -> None:
         """Files first: the buffers name them. Raises Invalid for a file that has changed since it was looked at."""
-        for checksum in self._store.missing(self._paths):
-            path = self._paths[checksum]
+        missing = self._store.missing(self._paths) if self._paths else ()
+        if missing:
             try:
-                self._store.put_file(path, checksum)
-            except Corrupt:
+                self._store.put_files([(Path(self._paths[checksum]), checksum) for checksum in missing])
+            except Corrupt as error:
+                path = self._paths[Checksum(error.details["expected"])]
                 raise Invalid(
                     f"{path} changed while it was being read: submit again when nobody writes to it"
                 ) from None
@@ -138,8 +144,7 @@ class Binder:
         if not path.is_dir():
             what = "is not a directory; for a file use weft.File" if path.exists() else "does not exist"
             raise Invalid(f"{where}: the directory {path} {what}")
-        entries = [(name, executable, taken.file(each)[0]) for name, executable, each in self._files.entries(path)]
-        data = codecs.directory_bytes(entries)
+        data = codecs.directory_bytes(taken.directory(path))
         return Ref(Type("directory"), taken.keep(data), len(data))
 
     def unreadable(self, calculation: Calculation, error: WeftError) -> WeftError:

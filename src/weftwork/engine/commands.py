@@ -87,10 +87,9 @@ class Folders:
                 checksum, size = self._store.put_file(path, gathered.entries[0].checksum, move=True)
                 return Ref(Type("file"), checksum, size)
             return self._read(path, declared, where)
-        entries = []
-        for entry in gathered.entries:
-            self._store.put_file(folder / gathered.path / entry.path, entry.checksum, move=True)
-            entries.append((entry.path, entry.executable, entry.checksum))
+        below = folder / gathered.path
+        self._store.put_files([(below / entry.path, entry.checksum) for entry in gathered.entries], move=True)
+        entries = [(entry.path, entry.executable, entry.checksum) for entry in gathered.entries]
         if declared.type.name == "directory":
             data = codecs.directory_bytes(entries)
         elif declared.type.name == "collection":

@@ -55,13 +55,16 @@ class Machine:
                 f"{module}: the program {tool!r} is not on this machine: it is not on the PATH; install it, or give its path",
                 tool=tool,
             )
-        return str(self._identity(path))
+        return str(self._identity(path)[0])
 
-    def _identity(self, path: str) -> Checksum:
-        """What a program counts as: its content, and for an interpreter of a virtual environment what is installed there."""
+    def _identity(self, path: str) -> tuple[Checksum, Checksum]:
+        """What a program counts as: its content, and for an interpreter of a virtual environment what is installed there.
+
+        The content alone is beside it.
+        """
         content = self._hash(Path(os.path.realpath(path)))[0]
         installed = installed_in(path)
-        return content if installed is None else Checksum.of(canonical([str(content), installed]))
+        return content if installed is None else Checksum.of(canonical([str(content), installed])), content
 
     def tools(self, environment: Mapping[str, Any]) -> dict[str, tuple[str, Checksum]]:
         """Where the counted programs lie. Raises EnvironmentDiffers for one that is no longer what was counted."""
@@ -72,12 +75,12 @@ class Machine:
                 raise EnvironmentDiffers(
                     f"the program {tool!r} was {counted[:12]} when the key was made, and is gone now"
                 )
-            identity = self._identity(path)
+            identity, content = self._identity(path)
             if identity != counted:
                 raise EnvironmentDiffers(
                     f"the program {path} was {counted[:12]} when the key was made, and is {identity.short} now"
                 )
-            out[tool] = (path, self._hash(Path(os.path.realpath(path)))[0])
+            out[tool] = (path, content)
         return out
 
 

@@ -27,6 +27,8 @@ from weftwork.stores.files import Files, corrupt, verified_reader
 from weftwork.stores.packed import LIMIT, Packed
 
 _TRIES = 3
+_GROUP = 32 << 20
+"""Bytes of small files that go into one transaction, at about."""
 
 
 class DirectoryStore:
@@ -110,6 +112,34 @@ class DirectoryStore:
                         os.unlink(path)
                 return checksum, size
         raise intake.unsteady(path)
+
+    def put_files(self, files: Sequence[tuple[Path, Checksum]], *, move: bool = False) -> None:
+        """As :meth:`put_file` with what is expected, but the small ones go into a few transactions together."""
+        rest = []
+        group: dict[bytes, bytes] = {}
+        size = 0
+        for path, expected in files:
+            data = _small(path, expected)
+            if data is None:
+                rest.append((path, expected))
+                continue
+            group[expected.digest] = data
+            size += len(data)
+            if size > _GROUP:
+                self._put_group(group)
+                group, size = {}, 0
+        self._put_group(group)
+        for path, expected in rest:
+            self.put_file(path, expected, move=move)
+        if move:
+            with disk.translated(self.root):
+                for path, _ in files:
+                    path.unlink(missing_ok=True)
+
+    def _put_group(self, group: dict[bytes, bytes]) -> None:
+        if group:
+            with disk.translated(self.root):
+                self._packed.put(group)
 
     def _put_small_file(self, source: intake.Source, expected: Checksum | None) -> tuple[Checksum, int]:
         data = source.read()
@@ -241,3 +271,13 @@ class DirectoryStore:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _small(path: Path, expected: Checksum) -> bytes | None:
+    """The verified bytes of a small file; ``None`` for a large one, and for one that changed just now."""
+    with contextlib.suppress(intake.Changed), intake.source(path) as source:
+        if source.size <= LIMIT:
+            data = source.read()
+            intake.expect(expected, Checksum.of(data), str(path))
+            return data
+    return None

@@ -9,7 +9,7 @@ from pathlib import Path
 from weftwork.core.checksum import Checksum, Hasher, from_canonical
 from weftwork.errors import Corrupt, Invalid, NotFound, Unavailable
 from weftwork.ports import Store
-from weftwork.stores.filesums import FileSums, directory_entries
+from weftwork.stores.filesums import FileSums
 
 
 class Sources:
@@ -24,8 +24,8 @@ class Sources:
     def checksum(self, path: Path) -> tuple[Checksum, int]:
         return self._sums.checksum(path)
 
-    def entries(self, path: Path) -> list[tuple[str, bool, Path]]:
-        return directory_entries(path)
+    def directory(self, path: Path) -> list[tuple[str, bool, Checksum, str]]:
+        return self._sums.directory(path)
 
     def fetch(self, address: str, expected: Checksum | None) -> Path:
         """A local file with what the address holds: fetched once a process, and never again when its checksum is known."""

@@ -77,6 +77,18 @@ def _by_file(move: bool, expected: bool) -> Put:
     return put
 
 
+def _by_files(move: bool) -> Put:
+    def put(store: Store, data: bytes, folder: Path) -> Checksum:
+        paths = [folder / "one", folder / "the same"]
+        for path in paths:
+            path.write_bytes(data)
+        store.put_files([(path, named(data)) for path in paths], move=move)
+        assert [path.exists() for path in paths] == [not move, not move]
+        return named(data)
+
+    return put
+
+
 PUTS: dict[str, Put] = {
     "put": lambda store, data, _: store.put(data),
     "put_many": lambda store, data, _: store.put_many([data])[0],
@@ -86,6 +98,8 @@ PUTS: dict[str, Put] = {
     "put_file expected": _by_file(move=False, expected=True),
     "put_file move": _by_file(move=True, expected=False),
     "put_file move expected": _by_file(move=True, expected=True),
+    "put_files": _by_files(move=False),
+    "put_files move": _by_files(move=True),
 }
 """Every way in: what holds of one must hold of all."""
 
@@ -226,6 +240,9 @@ class StoreContract:
         for move in (False, True):
             with pytest.raises(Corrupt):
                 store.put_file(path, ABSENT, move=move)
+            with pytest.raises(Corrupt) as refused:
+                store.put_files([(path, ABSENT)], move=move)
+            assert refused.value.details["expected"] == ABSENT
         assert path.read_bytes() == sample(size)
         assert ground_truth.names() == set()
 
@@ -262,6 +279,14 @@ class StoreContract:
         with path.open("r+b") as file:
             file.write(b"changed afterwards")
         assert store.get(name) == sample(size)
+
+    def test_many_files_of_all_sizes_are_given_at_once(self, store: Store, tmp_path: Path) -> None:
+        contents = {tmp_path / str(number): sample(size, number) for number, size in enumerate((*SIZES, *SIZES))}
+        for path, data in contents.items():
+            path.write_bytes(data)
+        store.put_files([(path, named(data)) for path, data in contents.items()])
+        assert {store.get(named(data)) for data in contents.values()} == set(contents.values())
+        store.put_files([])
 
     def test_a_moved_file_cannot_be_changed_through_another_name(self, store: Store, tmp_path: Path) -> None:
         for size in (1000, 3_000_001):
