@@ -6,8 +6,8 @@ import asyncio
 import secrets
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sized
-from typing import Any, Self
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Sized
+from typing import Any, Self, TypeVar
 
 from weftwork import config
 from weftwork.core.binding import scalar_inputs
@@ -27,12 +27,15 @@ from weftwork.engine.jobs import Request, Waiter
 from weftwork.engine.leaving import PATIENCE
 from weftwork.engine.mapping import Mapper
 from weftwork.engine.portal import Portal
+from weftwork.engine.remaking import LOST
 from weftwork.errors import CalculationFailed, Cancelled, Conflict, Invalid, WeftError
 from weftwork.handles import Job, Run, shaped
 from weftwork.modules.loading import Prepared, prepare
 from weftwork.modules.stored import stored_workflow
 from weftwork.node.request import request_cancel
 from weftwork.ports import RunRow
+
+T = TypeVar("T")
 
 HEED = 0.2
 """Seconds between two looks at whether somebody asked for the end of a run."""
@@ -119,7 +122,7 @@ class Embedded:
     def _submit_module(self, prepared: Prepared, module: Module, inputs: Mapping[str, Any], said: Overrides) -> Job:
         placement = said.placement(module.resources, Placement())
         frame = self.engine.frame(module, placement)
-        calculation = Calculation.of(frame, self.home.binder.bind(module, inputs, _carried(prepared)))
+        calculation = Calculation.of(frame, self._bound(module, inputs, _carried(prepared)))
         return self._job(Request(calculation, module, placement))
 
     def again(self, key: str, said: Overrides = NOTHING) -> Job:
@@ -135,8 +138,29 @@ class Embedded:
         waiter = self._portal.call(self.engine.submit([request]))[0]
         return Job(self, waiter, self._portal.send(_waited(self.engine, waiter)), self._shape)
 
+    def _bound(self, module: Module, inputs: Mapping[str, Any], beside: Sequence[bytes] = ()) -> dict[str, Ref]:
+        """The inputs as references. One that must be read, to be given another type, may have to be made again."""
+        binder = self.home.binder
+        try:
+            return binder.bind(module, inputs, beside)
+        except LOST:
+            refs = [value for value in inputs.values() if isinstance(value, Ref)]
+            return self.reading(refs, lambda: binder.bind(module, inputs, beside))
+
     def _shape(self, record: Record) -> Any:
-        return shaped({name: self.home.binder.value(ref) for name, ref in record.outputs})
+        return shaped(next(self.home.binder.values([record], self.whole)))
+
+    def whole(self, records: Sequence[Record]) -> list[Record]:
+        """The records with all of their bytes there: what is lost is made again.
+
+        One that gave something else when it was made again gives way to that. Raises MissingInputs for what cannot be
+        made again, and why.
+        """
+        return self._portal.call(self.engine.remaking.answers(records))
+
+    def reading(self, refs: Iterable[Ref], read: Callable[[], T]) -> T:
+        """What ``read`` gives; where bytes of ``refs`` that it reads are lost, they are made again first."""
+        return self._portal.call(self.engine.remaking.reading(refs, read))
 
     def _submit_workflow(
         self, prepared: Prepared, inputs: Mapping[str, Any], placement: Placement, watch: Watch | None
@@ -161,11 +185,9 @@ class Embedded:
         assert workflow is not None
         shell = _signature_of(prepared)
         beside = [canonical(workflow.document()), *_carried(prepared)]
-        bound: dict[str, Binding] = dict(self.home.binder.bind(shell, inputs, beside))
+        bound: dict[str, Binding] = dict(self._bound(shell, inputs, beside))
         needed = scalar_inputs(workflow)
-        scalars = {
-            name: self.home.binder.value(ref) for name, ref in bound.items() if name in needed and isinstance(ref, Ref)
-        }
+        scalars = {name: self.value(ref) for name, ref in bound.items() if name in needed and isinstance(ref, Ref)}
         return bound, scalars
 
     def _drive(
@@ -253,9 +275,12 @@ class Embedded:
         return shaped({name: self.value(binding) for name, binding in outcome.outputs.items()})
 
     def value(self, binding: Binding) -> Any:
-        """The value of a binding."""
+        """The value of a binding. What of its bytes is lost is made again."""
         if isinstance(binding, Ref):
-            return self.home.binder.value(binding)
+            try:
+                return self.home.binder.value(binding)
+            except LOST:
+                return self.reading([binding], lambda: self.home.binder.value(binding))
         if isinstance(binding, Literal):
             return binding.value
         return [self.value(each) for each in binding]
@@ -314,7 +339,7 @@ class Embedded:
         if prepared.module is None:
             raise Invalid(f"{prepared.name} is a workflow: explain takes a module, or ask `weft why` about a step")
         frame = self.engine.frame(prepared.module, NOTHING.placement(prepared.module.resources, Placement()))
-        calculation = Calculation.of(frame, self.home.binder.bind(prepared.module, inputs))
+        calculation = Calculation.of(frame, self._bound(prepared.module, inputs))
         return Explanation(str(calculation.key), calculation.parts, prepared.warnings)
 
     def why(self, job: str) -> str:

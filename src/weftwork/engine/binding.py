@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from weftwork.core import codecs
-from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import Checksum, from_canonical
+from weftwork.core.job import Record
 from weftwork.core.module import Module
 from weftwork.core.values import Directory, File, Ref, Type, convert, infer
-from weftwork.errors import Corrupt, Invalid, MissingInputs, NotFound, WeftError
+from weftwork.errors import Corrupt, Invalid, MissingInputs, NotFound
 from weftwork.ports import Files, Store
 
 
@@ -147,55 +147,6 @@ class Binder:
         data = codecs.directory_bytes(taken.directory(path))
         return Ref(Type("directory"), taken.keep(data), len(data))
 
-    def unreadable(self, calculation: Calculation, error: WeftError) -> WeftError:
-        """The error of a job whose inputs could not be read, by their names; damaged bytes are removed from the store.
-
-        So whatever made them is made again when it is asked for: a record whose bytes are gone answers nobody.
-        """
-        told, named = [], []
-        for name, ref in calculation.inputs:
-            damaged, gone = self._unsound(ref)
-            self._store.remove(damaged)
-            named += [str(each) for each in (*damaged, *gone)]
-            if damaged or gone:
-                how = "damaged, and were removed" if damaged else "gone from the store"
-                told.append(
-                    f"the bytes of its input {name!r} ({', '.join(each.short for each in (*damaged, *gone))}) are {how}"
-                )
-        if not told:
-            return error
-        kind = Corrupt if isinstance(error, Corrupt) else MissingInputs
-        return kind(
-            f"{calculation.frame.name}: {'; '.join(told)}: run again what made them, or give them again",
-            checksums=named,
-        )
-
-    def _unsound(self, ref: Ref) -> tuple[list[Checksum], list[Checksum]]:
-        """What of a stored value is damaged, and what is gone, at any depth."""
-        try:
-            data = b""
-            with self._store.open(ref.checksum) as stream:
-                while chunk := stream.read(1 << 20):
-                    data += chunk if codecs.has_links(ref.type) else b""
-        except Corrupt:
-            return [ref.checksum], []
-        except NotFound:
-            return [], [ref.checksum]
-        damaged: list[Checksum] = []
-        gone: list[Checksum] = []
-        for _, held in codecs.items(ref.type, data) if data else ():
-            more_damaged, more_gone = self._unsound(held)
-            damaged += more_damaged
-            gone += more_gone
-        return damaged, gone
-
-    def whole(self, ref: Ref) -> bool:
-        """Whether all that a stored value holds is in the store, at any depth."""
-        if not codecs.has_links(ref.type):
-            return True
-        held = [item for _, item in codecs.items(ref.type, self._store.get(ref.checksum))]
-        return not self._store.missing({item.checksum for item in held}) and all(map(self.whole, held))
-
     def coerce(self, ref: Ref, declared: Type, where: str) -> Ref:
         """A reference as the declared type: as it is, under another name of the same bytes, or read and written anew."""
         concrete = declared.concrete
@@ -211,20 +162,40 @@ class Binder:
             value = self.value(ref)
         return self.put(declared, value, where)
 
-    def values(self, outputs: Sequence[Mapping[str, Ref]]) -> Iterator[dict[str, Any]]:
-        """The values of many outputs, fresh, one after the other: the small ones are read from the store together."""
-        small = {ref.checksum for each in outputs for ref in each.values() if ref.type.inline and ref.size <= _SMALL}
+    def values(self, records: Sequence[Record], again: Again) -> Iterator[dict[str, Any]]:
+        """The values of many records, fresh, one after the other: the small ones are read from the store together.
+
+        Where bytes are lost, ``again`` gives the records with their bytes made again.
+        """
+        held, wanted = self._held(records)
+        if len(held) < wanted:
+            records = again(records)
+            held, _ = self._held(records)
+        for record in records:
+            yield self._decoded(record, held, again)
+
+    def _held(self, records: Sequence[Record]) -> tuple[dict[Checksum, bytes], int]:
+        """The bytes of small values that are there, and how many there should be."""
+        small = {ref.checksum for each in records for _, ref in each.outputs if ref.type.inline and ref.size <= _SMALL}
         try:
-            held = self._store.get_many(list(small))
+            return self._store.get_many(list(small)), len(small)
         except Corrupt:
-            held = {}
-        for each in outputs:
-            yield {
-                name: from_canonical(held[ref.checksum])
-                if ref.checksum in held and ref.type.inline
-                else self.value(ref)
-                for name, ref in each.items()
-            }
+            return {}, len(small)
+
+    def _decoded(self, record: Record, held: Mapping[Checksum, bytes], again: Again) -> dict[str, Any]:
+        for left in range(_TRIES, -1, -1):
+            try:
+                return {
+                    name: from_canonical(held[ref.checksum])
+                    if ref.checksum in held and ref.type.inline
+                    else self.value(ref)
+                    for name, ref in record.outputs
+                }
+            except (MissingInputs, Corrupt):
+                if not left:
+                    raise
+                (record,) = again([record])
+        raise AssertionError
 
     def value(self, ref: Ref) -> Any:
         """The value, fresh. Raises :class:`~weftwork.errors.MissingInputs` where its bytes are gone."""
@@ -232,13 +203,8 @@ class Binder:
             return codecs.read(ref.type, ref.checksum, self._store.get, self.local)
         except NotFound as error:
             raise MissingInputs(
-                f"the bytes of a {ref.type} are gone from the store: {error}; run again what made them",
-                checksums=[str(ref.checksum)],
+                f"the bytes of a {ref.type} are gone from the store: {error}", checksums=[str(ref.checksum)]
             ) from error
-        except Corrupt:
-            # Worthless, and in the way of making them again.
-            self._store.remove(self._unsound(ref)[0])
-            raise
 
     def local(self, kind: Type, checksum: Checksum) -> File:
         """A ``File`` or ``Directory`` with a readable path for stored bytes."""
@@ -269,6 +235,10 @@ class Binder:
         finally:
             temporary.unlink(missing_ok=True)
 
+
+Again = Callable[[Sequence[Record]], Sequence[Record]]
+
+_TRIES = 3
 
 _SMALL = 64 * 1024
 """Bytes up to which values are read together."""

@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from weftwork.core.calculation import Calculation, Frame
@@ -54,7 +54,7 @@ class Mapper:
                 if not self._flying:
                     break
                 records, error = _until_error(self._next())
-                for values in self._engine.binder.values([dict(record.outputs) for record in records]):
+                for values in self._engine.binder.values(records, self._again):
                     yield shape(values)
                 if error is not None:
                     raise error
@@ -63,6 +63,10 @@ class Mapper:
         finally:
             for future, _ in self._flying:
                 future.cancel()
+
+    def _again(self, records: Sequence[Record]) -> Sequence[Record]:
+        """On the caller's thread: the records with their lost bytes made again."""
+        return self._portal.call(self._engine.remaking.answers(records))
 
     def _next(self) -> list[Waiter]:
         """The first chunk in flight, once it has ended. It stays in flight meanwhile, to be withdrawn from."""

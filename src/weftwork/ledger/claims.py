@@ -95,7 +95,7 @@ class Claiming:
     def _answer(self, claim: Claim, row: Known, request: int, found: dict[str, Known]) -> Claimed:
         """The answer to a claim. What a later claim of its key is to find goes to ``found``."""
         cache = claim.placement.cache
-        if row.job and cache and not row.record and not claim.answered:
+        if row.job and cache and (claim.lost or not row.record) and not claim.answered:
             answer, found[row.key] = self._share(row)
             return answer
         job, name = self._next, self._names.pop()
@@ -104,11 +104,11 @@ class Claiming:
             self._answered.append((job, name, row.calculation, request, claim.step, row.record or None))
             found[row.key] = row
             return Claimed("hit", name)
-        if row.record and cache:
+        if row.record and cache and not claim.lost:
             self._answered.append((job, name, row.calculation, request, claim.step, row.record))
             return Claimed("hit", name, 0, 0, documents.record_of(claim.calculation.key, row.body))
         self._queued.append((job, name, row.calculation, request, claim.step, 0 if cache else job))
-        found[row.key] = Known(row.key, row.calculation, 0, None, job, name, self._owner, 1) if cache else row
+        found[row.key] = row._replace(job=job, name=name, owner=self._owner, epoch=1) if cache else row
         return Claimed("mine", name, 1)
 
     def _share(self, row: Known) -> tuple[Claimed, Known]:
