@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import secrets
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Sized
-from typing import Any, Self, TypeVar
+from collections.abc import Callable, Generator, Iterable, Mapping, Sized
+from typing import Any, Self
 
 from weftwork import config
 from weftwork.core.binding import scalar_inputs
@@ -23,19 +24,16 @@ from weftwork.core.values import Ref, Type
 from weftwork.engine import again, logs, why
 from weftwork.engine.driver import Driver, StepEvent
 from weftwork.engine.engine import Engine
-from weftwork.engine.jobs import Request, Waiter
+from weftwork.engine.jobs import Live, Request, Waiter
 from weftwork.engine.leaving import PATIENCE
-from weftwork.engine.mapping import Mapper
+from weftwork.engine.mapping import Mapper, Rows
 from weftwork.engine.portal import Portal
-from weftwork.engine.remaking import LOST
 from weftwork.errors import CalculationFailed, Cancelled, Conflict, Invalid, WeftError
 from weftwork.handles import Job, Run, shaped
 from weftwork.modules.loading import Prepared, prepare
 from weftwork.modules.stored import stored_workflow
 from weftwork.node.request import request_cancel
 from weftwork.ports import RunRow
-
-T = TypeVar("T")
 
 HEED = 0.2
 """Seconds between two looks at whether somebody asked for the end of a run."""
@@ -121,9 +119,29 @@ class Embedded:
 
     def _submit_module(self, prepared: Prepared, module: Module, inputs: Mapping[str, Any], said: Overrides) -> Job:
         placement = said.placement(module.resources, Placement())
-        frame = self.engine.frame(module, placement)
-        calculation = Calculation.of(frame, self._bound(module, inputs, _carried(prepared)))
-        return self._job(Request(calculation, module, placement))
+        engine, binder = self.engine, self.home.binder
+        taken = binder.taken()
+        columns = binder.bind_columns(module, {name: [value] for name, value in inputs.items()}, 1, taken)
+        (calculation,) = Calculation.of_columns(engine.frame(module, placement), columns, 1)
+        request = Request(calculation, module, placement)
+        record = engine.known_record(request)
+        if record is not None:
+            return self._known_job(request, record)
+        # Only now: what is known needs nothing of what it was made from.
+        for data in _carried(prepared):
+            taken.keep(data)
+        taken.store()
+        return self._job(request)
+
+    def _known_job(self, request: Request, record: Record) -> Job:
+        """A job that has ended before it is written down."""
+        live = Live(request, self.engine.site(request.placement), self._portal.loop, cached=True)
+        waiter = live.join()
+        live.settle(record, None)
+        live.noted = self.engine.known.answered([request.calculation], request.placement)
+        future: concurrent.futures.Future[Record] = concurrent.futures.Future()
+        future.set_result(record)
+        return Job(self, waiter, future, self._shape)
 
     def again(self, key: str, said: Overrides = NOTHING) -> Job:
         """Run a calculation that was recorded once more, from its key alone and whether or not its result is known.
@@ -138,29 +156,8 @@ class Embedded:
         waiter = self._portal.call(self.engine.submit([request]))[0]
         return Job(self, waiter, self._portal.send(_waited(self.engine, waiter)), self._shape)
 
-    def _bound(self, module: Module, inputs: Mapping[str, Any], beside: Sequence[bytes] = ()) -> dict[str, Ref]:
-        """The inputs as references. One that must be read, to be given another type, may have to be made again."""
-        binder = self.home.binder
-        try:
-            return binder.bind(module, inputs, beside)
-        except LOST:
-            refs = [value for value in inputs.values() if isinstance(value, Ref)]
-            return self.reading(refs, lambda: binder.bind(module, inputs, beside))
-
     def _shape(self, record: Record) -> Any:
-        return shaped(next(self.home.binder.values([record], self.whole)))
-
-    def whole(self, records: Sequence[Record]) -> list[Record]:
-        """The records with all of their bytes there: what is lost is made again.
-
-        One that gave something else when it was made again gives way to that. Raises MissingInputs for what cannot be
-        made again, and why.
-        """
-        return self._portal.call(self.engine.remaking.answers(records))
-
-    def reading(self, refs: Iterable[Ref], read: Callable[[], T]) -> T:
-        """What ``read`` gives; where bytes of ``refs`` that it reads are lost, they are made again first."""
-        return self._portal.call(self.engine.remaking.reading(refs, read))
+        return shaped({name: self.home.binder.value(ref) for name, ref in record.outputs})
 
     def _submit_workflow(
         self, prepared: Prepared, inputs: Mapping[str, Any], placement: Placement, watch: Watch | None
@@ -185,9 +182,11 @@ class Embedded:
         assert workflow is not None
         shell = _signature_of(prepared)
         beside = [canonical(workflow.document()), *_carried(prepared)]
-        bound: dict[str, Binding] = dict(self._bound(shell, inputs, beside))
+        bound: dict[str, Binding] = dict(self.home.binder.bind(shell, inputs, beside))
         needed = scalar_inputs(workflow)
-        scalars = {name: self.value(ref) for name, ref in bound.items() if name in needed and isinstance(ref, Ref)}
+        scalars = {
+            name: self.home.binder.value(ref) for name, ref in bound.items() if name in needed and isinstance(ref, Ref)
+        }
         return bound, scalars
 
     def _drive(
@@ -275,12 +274,9 @@ class Embedded:
         return shaped({name: self.value(binding) for name, binding in outcome.outputs.items()})
 
     def value(self, binding: Binding) -> Any:
-        """The value of a binding. What of its bytes is lost is made again."""
+        """The value of a binding."""
         if isinstance(binding, Ref):
-            try:
-                return self.home.binder.value(binding)
-            except LOST:
-                return self.reading([binding], lambda: self.home.binder.value(binding))
+            return self.home.binder.value(binding)
         if isinstance(binding, Literal):
             return binding.value
         return [self.value(each) for each in binding]
@@ -327,7 +323,7 @@ class Embedded:
         frame = self.engine.frame(module, placement)
         self.home.store.put_many(_carried(prepared))
         fixed = {name: self.home.binder.bind_one(module, name, value) for name, value in constants.items()}
-        rows = ({**dict(zip(names, row, strict=True)), **fixed} for row in zip(*columns, strict=False))
+        rows = Rows(names, zip(*columns, strict=False), fixed)
         return Mapper(self.engine, self._portal, module, frame, placement, rows).results(shaped)
 
     # Ask
@@ -339,7 +335,7 @@ class Embedded:
         if prepared.module is None:
             raise Invalid(f"{prepared.name} is a workflow: explain takes a module, or ask `weft why` about a step")
         frame = self.engine.frame(prepared.module, NOTHING.placement(prepared.module.resources, Placement()))
-        calculation = Calculation.of(frame, self._bound(prepared.module, inputs))
+        calculation = Calculation.of(frame, self.home.binder.bind(prepared.module, inputs))
         return Explanation(str(calculation.key), calculation.parts, prepared.warnings)
 
     def why(self, job: str) -> str:

@@ -138,7 +138,12 @@ class Job(Handle):
     @property
     def id(self) -> str:  # type: ignore[override]
         """The job's name. It may become another one when somebody else cancelled the first at the same moment."""
-        return self._waiter.live.id
+        live = self._waiter.live
+        if not live.id and live.noted is not None:
+            if not live.noted.done():
+                self._session.check()
+            (live.id,) = live.noted.result()
+        return live.id
 
     @property
     def status(self) -> str:

@@ -174,6 +174,21 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """A consistent view, on a connection of this block's own; in write-ahead mode it waits for no writer."""
+        with self.look() as connection:
+            try:
+                connection.execute("BEGIN")
+                yield connection
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def look(self) -> Iterator[sqlite3.Connection]:
+        """As ``read()`` for look-ups that each stand alone: every statement sees what is there when it begins.
+
+        A statement gives up the interpreter's lock, and under busy threads gets it back late: beginning and ending a
+        view would cost thrice what is asked for.
+        """
         self._check()
         with self._told():
             try:
@@ -181,11 +196,8 @@ class Database:
             except IndexError:
                 connection = self._connect(_READER_CACHE)
             try:
-                connection.execute("BEGIN")
                 yield connection
             finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
                 self._readers.append(connection)
                 if self._closed:
                     self._close_readers()

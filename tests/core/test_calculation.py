@@ -66,6 +66,19 @@ def test_the_template_gives_the_key_of_the_definition(
         )
 
 
+@given(documents, st.lists(names, unique=True, max_size=3), st.data())
+def test_calculations_made_together_are_those_made_one_by_one(
+    program: dict[str, Any], given_names: list[str], data: st.DataObject
+) -> None:
+    count = data.draw(st.integers(1, 4))
+    columns = {name: data.draw(st.lists(refs, min_size=count, max_size=count)) for name in given_names}
+    frame = frame_of(program, {}, {})
+    together = Calculation.of_columns(frame, columns, count)
+    rows = [{name: column[at] for name, column in columns.items()} for at in range(count)]
+    assert together == [Calculation.of(frame_of(program, {}, {}), row) for row in rows]
+    assert [each.key for each in together] == [key_of(each.parts) for each in together]
+
+
 @given(documents, documents, documents, inputs)
 def test_a_calculation_comes_back_from_its_document(
     program: dict[str, Any], environment: dict[str, Any], outputs: dict[str, Any], bound: dict[str, Ref]

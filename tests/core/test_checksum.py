@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weftwork.core.checksum import Checksum, Hasher, canonical, from_canonical, verified
+from weftwork.core.checksum import (
+    Checksum,
+    Hasher,
+    canonical,
+    canonical_all,
+    from_canonical,
+    from_canonical_all,
+    verified,
+)
 from weftwork.errors import Corrupt, Invalid
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
@@ -38,6 +46,35 @@ def exact(value: Any) -> Any:
 def test_the_canonical_encoding_gives_the_value_back(value: Any) -> None:
     assert exact(from_canonical(canonical(value))) == exact(value)
     assert canonical(from_canonical(canonical(value))) == canonical(value)
+
+
+@given(
+    st.lists(values, max_size=5)
+    | st.sampled_from([st.integers(), st.floats(), st.booleans(), texts, st.none()]).flatmap(st.lists)
+)
+def test_many_values_together_are_encoded_and_read_as_each_by_itself(many: list[Any]) -> None:
+    buffers = canonical_all(many)
+    assert buffers == [canonical(value) for value in many]
+    assert exact(from_canonical_all(buffers)) == exact(many)
+    assert Checksum.of_all(buffers) == [Checksum.of(data) for data in buffers]
+
+
+def test_values_that_are_read_together_share_nothing() -> None:
+    one, other = from_canonical_all([b"[1]", b"[1]"])
+    one.append(2)
+    assert other == [1]
+
+
+@pytest.mark.parametrize("value", ["\ud800", 10**5000, object(), (1,)], ids=["surrogate", "long", "object", "tuple"])
+def test_one_among_many_that_cannot_be_encoded_is_refused(value: Any) -> None:
+    with pytest.raises(Invalid):
+        canonical_all([type(value)(), value] if isinstance(value, str | int) else [1, value])
+
+
+@pytest.mark.parametrize("buffers", [[b"1", b""], [b"1,2", b"3"], [b"1", b"[2", b"3]"], [b"x"]])
+def test_bytes_that_are_no_value_are_refused_among_others(buffers: list[bytes]) -> None:
+    with pytest.raises(Invalid):
+        from_canonical_all(buffers)
 
 
 @given(values, values)

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from valued import texts, typed
 
+from weftwork.core import codecs
 from weftwork.core.checksum import Checksum, canonical, from_canonical
-from weftwork.core.values import NAMES, Directory, File, Ref, Type, convert, fits, infer
+from weftwork.core.values import NAMES, Directory, File, Ref, Type, convert, convert_all, fits, infer
 from weftwork.errors import Invalid
 
 restricted = st.builds(
@@ -264,3 +265,24 @@ def test_a_record_of_references_fits_field_by_field() -> None:
     assert not fits(Type("record", fields=(("b", Type("text")),)), files)
     assert not fits(Type("record", fields=(("a", Type("file")), ("c", Type("file")))), files)
     assert not fits(Type("record", fields=(("a", Type("directory")),)), files)
+
+
+plain_values = [st.integers(), st.floats(allow_nan=False), st.booleans(), texts, st.none(), st.lists(st.integers())]
+
+
+@given(
+    st.lists(st.one_of(plain_values), max_size=5) | st.sampled_from(plain_values).flatmap(st.lists),
+    st.sampled_from(["any", "json", "int", "float", "str", "bool", "list"]),
+)
+def test_many_values_are_converted_as_each_by_itself(values: list[Any], name: str) -> None:
+    declared = Type(name, minimum=0) if name == "int" else Type(name)
+    try:
+        expected = [convert(declared, value) for value in values]
+    except Invalid:
+        with pytest.raises(Invalid):
+            convert_all(declared, values)
+        return
+    together = convert_all(declared, values)
+    assert list(map(exact, together)) == list(map(exact, expected))
+    alone = [codecs.encode(declared, value, Checksum.of) for value in expected]
+    assert codecs.encode_all(declared, together, Checksum.of) == alone

@@ -15,7 +15,6 @@ from weftwork.cli.text import duration, headline, out, size, table, when, writte
 from weftwork.config import Home, open_home
 from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import from_canonical
-from weftwork.core.messages import Binding
 from weftwork.core.values import Ref
 from weftwork.errors import WeftError
 from weftwork.ports import JobRow, RunRow, StepRow
@@ -83,25 +82,10 @@ def _values(home: Home, title: str, refs: dict[str, Ref]) -> Iterator[str]:
 def _value(home: Home, ref: Ref) -> str:
     if not ref.type.inline or ref.size > 200:
         return ""
-    return _line(home, ref)
-
-
-def _line(home: Home, binding: Binding) -> str:
-    """An output on one line. To show it is no reason to make it again."""
     try:
-        return outputs.line(home, binding)
+        return outputs.line(home, ref)
     except WeftError:
-        return "(its bytes are gone; `weft get` makes them again)"
-
-
-def _document(home: Home, binding: Binding) -> dict[str, Any]:
-    """An output as JSON, without its value where the bytes are gone."""
-    try:
-        return outputs.document(home, binding)
-    except WeftError:
-        if isinstance(binding, tuple):
-            return {"items": [_document(home, each) for each in binding]}
-        return binding.document() if isinstance(binding, Ref) else {}
+        return "(its bytes are gone)"
 
 
 def inputs_of(home: Home, row: JobRow) -> dict[str, Ref]:
@@ -128,7 +112,7 @@ def _run(home: Home, row: RunRow) -> Iterator[str]:
     if found:
         yield "  outputs"
         for name, each in found.items():
-            yield f"    {name} = {_line(home, outputs.of_document(each))}"
+            yield f"    {name} = {outputs.line(home, outputs.of_document(each))}"
 
 
 def _step(row: StepRow) -> tuple[str, ...]:
@@ -143,7 +127,7 @@ def _job_document(home: Home, row: JobRow) -> dict[str, Any]:
     return job_document(row) | {
         "site": row.placement.site or "local",
         "inputs": {name: ref.document() for name, ref in inputs_of(home, row).items()},
-        "outputs": {} if record is None else {name: _document(home, ref) for name, ref in record.outputs},
+        "outputs": {} if record is None else {name: outputs.document(home, ref) for name, ref in record.outputs},
         "observed": {} if record is None else dict(record.observed),
         "events": [
             {"kind": event.kind, "time": event.time, "data": dict(event.data)}
@@ -160,5 +144,5 @@ def _run_document(home: Home, row: RunRow) -> dict[str, Any]:
             {"step": each.step, "state": each.state, "job": each.job, **each.detail}
             for each in home.ledger.steps(row.id)
         ],
-        "outputs": {name: _document(home, outputs.of_document(each)) for name, each in found.items()},
+        "outputs": {name: outputs.document(home, outputs.of_document(each)) for name, each in found.items()},
     }

@@ -6,15 +6,21 @@ calculations have equal keys. Names, texts for people and placement are not in i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import repeat
+from operator import is_
 from typing import Any
 
 from weftwork.core.checksum import Checksum, canonical
 from weftwork.core.values import Ref, Type
 
 TAG = "weft.calculation.v1"
+
+Inputs = Sequence[tuple[str, Ref]]
+"""Names and references, sorted by name."""
 
 Parts = dict[str, Any]
 """``{"program": …, "environment": …, "inputs": {name: [type, checksum]}, "outputs": {name: …}}``"""
@@ -34,28 +40,57 @@ class Frame:
     program: dict[str, Any]
     environment: dict[str, Any]
     outputs: dict[str, Any]
-    _templates: dict[tuple[Any, ...], tuple[bytes, ...]] = field(default_factory=dict, compare=False, repr=False)
+    _templates: dict[tuple[Any, ...], _Template] = field(default_factory=dict, compare=False, repr=False)
 
-    def key(self, inputs: Sequence[tuple[str, Ref]]) -> Checksum:
+    def key(self, inputs: Inputs) -> Checksum:
         """The key with these inputs, which are sorted by name. Made from a template: equal to :func:`key_of` of the parts."""
-        shape = tuple([(name, _shape(ref.type)) for name, ref in inputs])
-        pieces = self._templates.get(shape)
-        if pieces is None:
-            pieces = self._templates[shape] = self._template(inputs)
-        joined = [pieces[0]]
-        for (_, ref), piece in zip(inputs, pieces[1:], strict=True):
-            joined.append(ref.checksum.encode("ascii"))
-            joined.append(piece)
-        return Checksum.of(b"".join(joined))
+        return self.keys([inputs])[0]
 
-    def _template(self, inputs: Sequence[tuple[str, Ref]]) -> tuple[bytes, ...]:
-        """The bytes before, between and after the checksums. Put together, never searched: any text may look like one."""
+    def keys(self, many: Iterable[Inputs]) -> list[Checksum]:
+        """The keys of many calls."""
+        keys: list[Checksum] = []
+        new, template = str.__new__, None
+        for inputs in many:
+            if template is None or not template.fits(inputs):
+                template = self._template_of(inputs)
+            hasher = template.begun.copy()
+            texts = [ref.checksum + after for (_, ref), after in zip(inputs, template.after, strict=True)]
+            hasher.update("".join(texts).encode("utf-8"))
+            keys.append(new(Checksum, hasher.hexdigest()))
+        return keys
+
+    def _template_of(self, inputs: Inputs) -> _Template:
+        shape = tuple([(name, _shape(ref.type)) for name, ref in inputs])
+        known = self._templates.get(shape)
+        if known is None:
+            known = self._templates[shape] = self._template(inputs)
+        # With these very types, by which the next inputs are compared.
+        return replace(known, names=[name for name, _ in inputs], types=[ref.type for _, ref in inputs])
+
+    def _template(self, inputs: Inputs) -> _Template:
+        """Put together, never searched for checksums: any text may look like one."""
         pieces = [canonical([TAG, self.program, self.environment])[:-1] + b",{"]
         for index, (name, ref) in enumerate(inputs):
             pieces[-1] += b"," * (index > 0) + canonical(name) + b":[" + canonical(ref.type.document()) + b',"'
             pieces.append(b'"]')
         pieces[-1] += b"}," + canonical(self.outputs) + b"]"
-        return tuple(pieces)
+        return _Template(hashlib.sha256(pieces[0]), tuple(piece.decode("utf-8") for piece in pieces[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """The document of a key but for its inputs' checksums: a hash that was begun with what comes before the first, and
+    the texts after each. It is that of inputs with these names and types."""
+
+    begun: Any
+    after: tuple[str, ...]
+    names: list[str] = field(default_factory=list)
+    types: list[Type] = field(default_factory=list)
+
+    def fits(self, inputs: Inputs) -> bool:
+        """Whether it is known to be that of these inputs. Types are compared by identity: in one map they mostly are the
+        same objects, and comparing what they say costs more than the key."""
+        return self.names == [name for name, _ in inputs] and all(map(is_, self.types, [ref.type for _, ref in inputs]))
 
 
 def _shape(kind: Type) -> Any:
@@ -76,6 +111,14 @@ class Calculation:
     def of(frame: Frame, inputs: Mapping[str, Ref]) -> Calculation:
         ordered = tuple(sorted(inputs.items()))
         return Calculation(frame, ordered, frame.key(ordered))
+
+    @staticmethod
+    def of_columns(frame: Frame, columns: Mapping[str, Sequence[Ref]], count: int) -> list[Calculation]:
+        """``count`` calculations, whose inputs are given input by input."""
+        names = sorted(columns)
+        rows = zip(*[columns[name] for name in names], strict=True) if names else repeat((), count)
+        inputs = [tuple(zip(names, row, strict=True)) for row in rows]
+        return list(map(Calculation, repeat(frame), inputs, frame.keys(inputs)))
 
     @property
     def parts(self) -> Parts:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from json.encoder import encode_basestring
 from typing import Any, Self
 
 from weftwork.errors import Corrupt, Invalid
@@ -35,6 +36,12 @@ class Checksum(str):
     def of(cls, data: bytes | bytearray | memoryview) -> Self:
         """The checksum of some bytes."""
         return str.__new__(cls, hashlib.sha256(data).hexdigest())
+
+    @classmethod
+    def of_all(cls, buffers: Iterable[bytes]) -> list[Self]:
+        """:meth:`of` of each."""
+        new, sha256 = str.__new__, hashlib.sha256
+        return [new(cls, sha256(data).hexdigest()) for data in buffers]
 
     @classmethod
     def of_digest(cls, digest: bytes) -> Self:
@@ -107,20 +114,41 @@ def canonical(value: Any) -> bytes:
         raise Invalid(f"the value has no canonical encoding: {error}") from None
 
 
-_decode = json.JSONDecoder().raw_decode
+def canonical_all(values: Sequence[Any]) -> list[bytes]:
+    """:func:`canonical` of each. Plain values are encoded together: no text of a number holds a comma."""
+    kinds = set(map(type, values))
+    try:
+        if kinds <= _COMMALESS and values:
+            return _ENCODER.encode(list(values))[1:-1].encode("ascii").split(b",")
+        if kinds == _TEXT:
+            return [encode_basestring(value).encode("utf-8") for value in values]
+    except ValueError:
+        # Told below, where the one that cannot be encoded is met by itself.
+        pass
+    return [canonical(value) for value in values]
 
 
 def from_canonical(data: bytes) -> Any:
     """The JSON value of canonical bytes. Raises :class:`~weftwork.errors.Invalid` for anything that is not JSON."""
     try:
-        text = data.decode("utf-8")
-        value, end = _decode(text)
-        return value if end == len(text) else json.loads(text)
+        return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise Invalid(f"not canonical JSON: {error}") from None
 
 
-_SCALARS = frozenset({type(None), bool, int, float, str, Checksum})
+def from_canonical_all(buffers: Sequence[bytes]) -> list[Any]:
+    """:func:`from_canonical` of each, read together: values that are fresh, also where two buffers are equal."""
+    try:
+        values: list[Any] = json.loads(b"[" + b",".join(buffers) + b"]")
+    except (ValueError, RecursionError):
+        values = []
+    # Bytes that are no JSON by themselves are found out alone, and told as such.
+    return values if len(values) == len(buffers) else [from_canonical(data) for data in buffers]
+
+
+_COMMALESS = frozenset({type(None), bool, int, float})
+_TEXT = frozenset({str})
+_SCALARS = frozenset({*_COMMALESS, str, Checksum})
 
 
 def _check(value: Any, path: tuple[Any, ...], above: set[int]) -> None:
@@ -137,18 +165,14 @@ def _check(value: Any, path: tuple[Any, ...], above: set[int]) -> None:
     if len(path) > 500:
         raise Invalid(f"{_at(path[:3])} is nested deeper than 500 levels")
     above.add(id(value))
-    if kind is dict:
-        for key, item in value.items():
-            if type(key) is not str:
-                raise Invalid(
-                    f"{_at(path)} has the key {shorten(key)}, a {type(key).__qualname__}; keys must be strings"
-                )
+    if kind is dict and not _TEXT.issuperset(map(type, value)):
+        key = next(key for key in value if type(key) is not str)
+        raise Invalid(f"{_at(path)} has the key {shorten(key)}, a {type(key).__qualname__}; keys must be strings")
+    # A level of plain values, as most are, is looked through at once.
+    if not _SCALARS.issuperset(map(type, value.values() if kind is dict else value)):
+        for key, item in value.items() if kind is dict else enumerate(value):
             if type(item) not in _SCALARS:
                 _check(item, (*path, key), above)
-    else:
-        for index, item in enumerate(value):
-            if type(item) not in _SCALARS:
-                _check(item, (*path, index), above)
     above.discard(id(value))
 
 

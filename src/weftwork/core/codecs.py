@@ -11,12 +11,12 @@ Everything else is bytes of its own. Files and directories stand in a value as
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from weftwork.core.checksum import Checksum, canonical, from_canonical, shorten
-from weftwork.core.values import ANY, JSON, File, Get, Put, Ref, Type, convert, infer
+from weftwork.core.checksum import Checksum, canonical, canonical_all, from_canonical, shorten
+from weftwork.core.values import ANY, JSON, SCALARS, File, Get, Put, Ref, Type, convert, infer
 from weftwork.errors import Invalid
 
 VERSION = 1
@@ -35,6 +35,18 @@ def encode(declared: Type, value: Any, put: Put) -> tuple[Type, bytes]:
     if actual.inline:
         return actual.concrete, canonical(value)
     return actual.concrete, _encode(actual, value, put)
+
+
+def encode_all(declared: Type, values: Sequence[Any], put: Put) -> list[tuple[Type, bytes]]:
+    """:func:`encode` of each. Plain values of one kind are encoded together."""
+    kinds = set(map(type, values))
+    if len(kinds) == 1 and kinds <= _PLAIN_VALUES and declared.name in ("any", "json", *SCALARS):
+        concrete = infer(values[0]) if declared.name == "any" else declared.concrete
+        return [(concrete, data) for data in canonical_all(values)]
+    return [encode(declared, value, put) for value in values]
+
+
+_PLAIN_VALUES = frozenset({bool, int, float, str})
 
 
 def _encode(actual: Type, value: Any, put: Put) -> bytes:

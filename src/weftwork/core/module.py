@@ -17,7 +17,7 @@ from typing import Any
 from weftwork.core.checksum import Checksum, canonical, shorten
 from weftwork.core.environment import Environment
 from weftwork.core.placement import Resources
-from weftwork.core.values import Type, convert
+from weftwork.core.values import Type, convert_all
 from weftwork.errors import Invalid
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -224,17 +224,24 @@ class Module:
 
         Raises :class:`~weftwork.errors.Invalid`, naming the input, the value and what was expected.
         """
-        for name in values:
+        return {
+            name: column[0]
+            for name, column in self.bind_columns({name: [each] for name, each in values.items()}, 1).items()
+        }
+
+    def bind_columns(self, columns: Mapping[str, Sequence[Any]], count: int) -> dict[str, list[Any]]:
+        """:meth:`bind` for ``count`` calls, whose values are given input by input."""
+        for name in columns:
             self.input(name)
-        out: dict[str, Any] = {}
+        out: dict[str, list[Any]] = {}
         for each in self.inputs:
             where = f"{self.name}: input {each.name!r}"
-            if each.name in values:
-                out[each.name] = convert(each.type, values[each.name], where)
+            if each.name in columns:
+                out[each.name] = convert_all(each.type, columns[each.name], where)
             elif each.default is not ABSENT:
-                out[each.name] = convert(each.type, each.default, where)
+                out[each.name] = convert_all(each.type, [each.default] * count, where)
             elif each.bound and each.type.optional:
-                out[each.name] = None
+                out[each.name] = [None] * count
             elif each.bound:
                 raise Invalid(f"{where} is missing; a value of type {each.type} is expected")
         return out

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,7 +38,7 @@ from weftwork.errors import Invalid
 
 __all__ = [
     "ANY", "ANY_JSON", "ARRAY", "BYTES", "DIRECTORY", "FILE", "JSON", "NAMES", "SCALARS", "STR", "TABLE", "TEXT",
-    "Directory", "File", "Get", "Put", "Ref", "Type", "Value", "convert", "fits", "infer",
+    "Directory", "File", "Get", "Put", "Ref", "Type", "Value", "convert", "convert_all", "fits", "infer",
 ]  # fmt: skip
 
 
@@ -189,6 +189,29 @@ def convert(declared: Type, value: Any, where: str = "the value") -> Value:
     return result
 
 
+def convert_all(declared: Type, values: Sequence[Any], where: str = "the value") -> list[Value]:
+    """:func:`convert` of each. Values that are plainly of the declared type, or all the same one, are looked at once."""
+    if not values:
+        return []
+    if values[0] is values[-1] and len(set(map(id, values))) == 1:
+        return [convert(declared, values[0], where)] * len(values)
+    restricted = declared.choices or declared.minimum is not None or declared.maximum is not None
+    if not restricted and set(map(type, values)) in _AS_THEY_ARE.get(declared.name, ()):
+        return list(values)
+    return [convert(declared, value, where) for value in values]
+
+
+_AS_THEY_ARE: dict[str, tuple[AbstractSet[type], ...]] = {
+    "bool": ({bool},),
+    "int": ({int},),
+    "float": ({float},),
+    "str": ({str},),
+    "any": ({bool}, {int}, {float}, {str}),
+    "json": ({bool}, {int}, {float}, {str}),
+}
+"""Kinds of Python values that are what they stand for, by declared type."""
+
+
 def _wrong(declared: Type, value: Any, where: str) -> Invalid:
     kind = type(value)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
@@ -234,8 +257,6 @@ def _to_bool(declared: Type, value: Any, where: str) -> bool:
 
 
 def _to_int(declared: Type, value: Any, where: str) -> int:
-    if type(value) is int:
-        return value
     value = _unwrap(value)
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return int(value)
@@ -245,8 +266,6 @@ def _to_int(declared: Type, value: Any, where: str) -> int:
 
 
 def _to_float(declared: Type, value: Any, where: str) -> float:
-    if type(value) is float:
-        return value
     value = _unwrap(value)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise _wrong(declared, value, where)

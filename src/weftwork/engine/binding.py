@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from weftwork.core import codecs
-from weftwork.core.checksum import Checksum, from_canonical
-from weftwork.core.job import Record
+from weftwork.core.calculation import Calculation
+from weftwork.core.checksum import Checksum, from_canonical_all
 from weftwork.core.module import Module
 from weftwork.core.values import Directory, File, Ref, Type, convert, infer
-from weftwork.errors import Corrupt, Invalid, MissingInputs, NotFound
+from weftwork.errors import Corrupt, Invalid, MissingInputs, NotFound, WeftError
 from weftwork.ports import Files, Store
 
 
@@ -29,6 +30,11 @@ class Taken:
         checksum = Checksum.of(data)
         self.buffers[checksum] = data
         return checksum
+
+    def keep_all(self, buffers: Sequence[bytes]) -> list[Checksum]:
+        checksums = Checksum.of_all(buffers)
+        self.buffers.update(zip(checksums, buffers, strict=True))
+        return checksums
 
     def file(self, path: Path) -> tuple[Checksum, int]:
         checksum, size = self._files.checksum(path)
@@ -70,24 +76,34 @@ class Binder:
         return self.bind_many(module, [values], beside)[0]
 
     def bind_many(
-        self, module: Module, rows: Iterable[Mapping[str, Any]], beside: Iterable[bytes] = ()
+        self, module: Module, rows: Sequence[Mapping[str, Any]], beside: Iterable[bytes] = ()
     ) -> list[dict[str, Ref]]:
         """The same for many calls, whose buffers become durable together."""
         taken = Taken(self._store, self._files)
-        inputs = {each.name: (each.type, f"{module.name}: input {each.name!r}") for each in module.inputs}
         bound = []
-        for values in rows:
-            row = {}
-            for name, value in module.bind(values).items():
-                declared, where = inputs[name]
-                row[name] = (
-                    value if type(value) is Ref and value.type == declared else self._ref(declared, value, where, taken)
-                )
-            bound.append(row)
+        for alike in _alike(rows):
+            columns = self.bind_columns(
+                module, {name: [row[name] for row in alike] for name in alike[0]}, len(alike), taken
+            )
+            bound += [{name: column[at] for name, column in columns.items()} for at in range(len(alike))]
         for data in beside:
             taken.keep(data)
         taken.store()
         return bound
+
+    def bind_columns(
+        self, module: Module, columns: Mapping[str, Sequence[Any]], count: int, taken: Taken
+    ) -> dict[str, list[Ref]]:
+        """The inputs of ``count`` calls, input by input. What is to be stored gathers in ``taken``, and is not stored yet."""
+        inputs = {each.name: each.type for each in module.inputs}
+        return {
+            name: self._refs(inputs[name], values, f"{module.name}: input {name!r}", taken)
+            for name, values in module.bind_columns(columns, count).items()
+        }
+
+    def taken(self) -> Taken:
+        """What a binding gathers, for :meth:`bind_columns`."""
+        return Taken(self._store, self._files)
 
     def bind_one(self, module: Module, name: str, value: Any) -> Ref:
         """One input of a module, stored once for many calls."""
@@ -99,6 +115,16 @@ class Binder:
         ref = self._ref(declared, convert(declared, value, where), where, taken)
         taken.store()
         return ref
+
+    def _refs(self, declared: Type, values: Sequence[Any], where: str, taken: Taken) -> list[Ref]:
+        """:meth:`_ref` of each. Plain values go together, and one that all share goes once."""
+        if len(values) > 1 and len(set(map(id, values))) == 1:
+            return [self._ref(declared, values[0], where, taken)] * len(values)
+        if not _PLAIN.issuperset(map(type, values)):
+            return [self._ref(declared, value, where, taken) for value in values]
+        encoded = codecs.encode_all(declared, values, taken.keep)
+        checksums = taken.keep_all([data for _, data in encoded])
+        return [Ref(kind, each, len(data)) for (kind, data), each in zip(encoded, checksums, strict=True)]
 
     def _ref(self, declared: Type, value: Any, where: str, taken: Taken) -> Ref:
         if isinstance(value, Ref):
@@ -147,6 +173,55 @@ class Binder:
         data = codecs.directory_bytes(taken.directory(path))
         return Ref(Type("directory"), taken.keep(data), len(data))
 
+    def unreadable(self, calculation: Calculation, error: WeftError) -> WeftError:
+        """The error of a job whose inputs could not be read, by their names; damaged bytes are removed from the store.
+
+        So whatever made them is made again when it is asked for: a record whose bytes are gone answers nobody.
+        """
+        told, named = [], []
+        for name, ref in calculation.inputs:
+            damaged, gone = self._unsound(ref)
+            self._store.remove(damaged)
+            named += [str(each) for each in (*damaged, *gone)]
+            if damaged or gone:
+                how = "damaged, and were removed" if damaged else "gone from the store"
+                told.append(
+                    f"the bytes of its input {name!r} ({', '.join(each.short for each in (*damaged, *gone))}) are {how}"
+                )
+        if not told:
+            return error
+        kind = Corrupt if isinstance(error, Corrupt) else MissingInputs
+        return kind(
+            f"{calculation.frame.name}: {'; '.join(told)}: run again what made them, or give them again",
+            checksums=named,
+        )
+
+    def _unsound(self, ref: Ref) -> tuple[list[Checksum], list[Checksum]]:
+        """What of a stored value is damaged, and what is gone, at any depth."""
+        try:
+            data = b""
+            with self._store.open(ref.checksum) as stream:
+                while chunk := stream.read(1 << 20):
+                    data += chunk if codecs.has_links(ref.type) else b""
+        except Corrupt:
+            return [ref.checksum], []
+        except NotFound:
+            return [], [ref.checksum]
+        damaged: list[Checksum] = []
+        gone: list[Checksum] = []
+        for _, held in codecs.items(ref.type, data) if data else ():
+            more_damaged, more_gone = self._unsound(held)
+            damaged += more_damaged
+            gone += more_gone
+        return damaged, gone
+
+    def whole(self, ref: Ref) -> bool:
+        """Whether all that a stored value holds is in the store, at any depth."""
+        if not codecs.has_links(ref.type):
+            return True
+        held = [item for _, item in codecs.items(ref.type, self._store.get(ref.checksum))]
+        return not self._store.missing({item.checksum for item in held}) and all(map(self.whole, held))
+
     def coerce(self, ref: Ref, declared: Type, where: str) -> Ref:
         """A reference as the declared type: as it is, under another name of the same bytes, or read and written anew."""
         concrete = declared.concrete
@@ -162,40 +237,22 @@ class Binder:
             value = self.value(ref)
         return self.put(declared, value, where)
 
-    def values(self, records: Sequence[Record], again: Again) -> Iterator[dict[str, Any]]:
-        """The values of many records, fresh, one after the other: the small ones are read from the store together.
+    def values(self, outputs: Sequence[Sequence[tuple[str, Ref]]]) -> Iterator[dict[str, Any]]:
+        """The values of many outputs, fresh, one after the other: the small ones are read from the store together."""
+        read = iter(self._small([ref for each in outputs for _, ref in each]))
+        for each in outputs:
+            yield {name: self.value(ref) if (value := next(read)) is _LATER else value for name, ref in each}
 
-        Where bytes are lost, ``again`` gives the records with their bytes made again.
-        """
-        held, wanted = self._held(records)
-        if len(held) < wanted:
-            records = again(records)
-            held, _ = self._held(records)
-        for record in records:
-            yield self._decoded(record, held, again)
-
-    def _held(self, records: Sequence[Record]) -> tuple[dict[Checksum, bytes], int]:
-        """The bytes of small values that are there, and how many there should be."""
-        small = {ref.checksum for each in records for _, ref in each.outputs if ref.type.inline and ref.size <= _SMALL}
+    def _small(self, refs: Sequence[Ref]) -> list[Any]:
+        """The values of those that are small and there; ``_LATER`` in the places of the others."""
+        small = {ref.checksum for ref in refs if ref.size <= _SMALL and ref.type.inline}
         try:
-            return self._store.get_many(list(small)), len(small)
+            held = self._store.get_many(list(small))
         except Corrupt:
-            return {}, len(small)
-
-    def _decoded(self, record: Record, held: Mapping[Checksum, bytes], again: Again) -> dict[str, Any]:
-        for left in range(_TRIES, -1, -1):
-            try:
-                return {
-                    name: from_canonical(held[ref.checksum])
-                    if ref.checksum in held and ref.type.inline
-                    else self.value(ref)
-                    for name, ref in record.outputs
-                }
-            except (MissingInputs, Corrupt):
-                if not left:
-                    raise
-                (record,) = again([record])
-        raise AssertionError
+            held = {}
+        found = [held.get(ref.checksum) if ref.type.inline else None for ref in refs]
+        values = iter(from_canonical_all([data for data in found if data is not None]))
+        return [_LATER if data is None else next(values) for data in found]
 
     def value(self, ref: Ref) -> Any:
         """The value, fresh. Raises :class:`~weftwork.errors.MissingInputs` where its bytes are gone."""
@@ -203,8 +260,13 @@ class Binder:
             return codecs.read(ref.type, ref.checksum, self._store.get, self.local)
         except NotFound as error:
             raise MissingInputs(
-                f"the bytes of a {ref.type} are gone from the store: {error}", checksums=[str(ref.checksum)]
+                f"the bytes of a {ref.type} are gone from the store: {error}; run again what made them",
+                checksums=[str(ref.checksum)],
             ) from error
+        except Corrupt:
+            # Worthless, and in the way of making them again.
+            self._store.remove(self._unsound(ref)[0])
+            raise
 
     def local(self, kind: Type, checksum: Checksum) -> File:
         """A ``File`` or ``Directory`` with a readable path for stored bytes."""
@@ -236,15 +298,20 @@ class Binder:
             temporary.unlink(missing_ok=True)
 
 
-Again = Callable[[Sequence[Record]], Sequence[Record]]
+_PLAIN = frozenset({type(None), bool, int, float, str})
+"""Kinds of Python values that hold nothing else."""
 
-_TRIES = 3
-
+_LATER: Any = object()
 _SMALL = 64 * 1024
 """Bytes up to which values are read together."""
 
 _RAW = frozenset({"text", "bytes", "image", "file"})
 """Types whose canonical bytes are the bytes themselves."""
+
+
+def _alike(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """Rows that follow each other and give the same inputs, together."""
+    return [list(some) for _, some in itertools.groupby(rows, key=lambda row: list(row))]
 
 
 def _copy_tree(source: Path, target: Path) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import socket
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +12,7 @@ from weftwork.core.checksum import Checksum
 from weftwork.core.job import Record
 from weftwork.core.values import Ref
 from weftwork.engine.jobs import Live, internal
-from weftwork.errors import Cancelled, Lost, StagingFailed, WeftError
+from weftwork.errors import Cancelled, Corrupt, Lost, MissingInputs, StagingFailed, WeftError
 from weftwork.node.outcome import read_outcome
 from weftwork.ports import CallOutcome, Report
 
@@ -85,18 +83,14 @@ class Collector:
         calls = [(live, report.outcome) for live, report in batch if report.outcome is not None]
         small = [data for _, outcome in calls for data in _small(outcome)]
         try:
-            # The store works out each name from the bytes, and nobody else does again.
-            named = dict(zip(map(id, small), self._engine.store.put_many(small), strict=True))
+            self._engine.store.put_many(small)
         except (WeftError, OSError) as error:
             failure = StagingFailed(f"the results could not be stored: {error}")
             return [], [(live, failure) for live, _ in batch]
         for live, report in batch:
             try:
                 self._check(live, report)
-                if report.outcome is not None:
-                    record = self._called(live, report.outcome, named)
-                else:
-                    record = self._processed(live)
+                record = self._called(live, report.outcome) if report.outcome is not None else self._processed(live)
             except WeftError as error:
                 bad.append((live, error))
             except OSError as error:
@@ -120,11 +114,12 @@ class Collector:
             if isinstance(error, Cancelled) and live.cancelled_by is None:
                 # A dead owner's caller had it stopped; it is wanted again since.
                 raise Lost(f"job {live.id}: its attempt {live.attempt} was stopped by {error.details.get('by')}")
+        if isinstance(error, (Corrupt, MissingInputs)):
+            error = self._engine.binder.unreadable(live.request.calculation, error)
         if error is not None:
             raise error
 
-    def _called(self, live: Live, outcome: CallOutcome, named: Mapping[int, Checksum]) -> Record:
-        """The record of a call whose small buffers are stored; ``named`` by their identity."""
+    def _called(self, live: Live, outcome: CallOutcome) -> Record:
         for each in outcome.buffers:
             if isinstance(each, Path):
                 self._engine.store.put_file(each, move=True)
@@ -133,7 +128,7 @@ class Collector:
             if isinstance(data, Path):
                 checksum, size = self._engine.store.put_file(data, move=True)
             else:
-                checksum, size = named[id(data)], len(data)
+                checksum, size = Checksum.of(data), len(data)
             outputs.append((name, Ref(kind, checksum, size)))
         return _record(live, outputs, dict(outcome.observed))
 
@@ -170,12 +165,7 @@ def _small(outcome: CallOutcome) -> list[bytes]:
     return out
 
 
-@functools.cache
-def _host() -> str:
-    return socket.gethostname()
-
-
 def _record(live: Live, outputs: list[tuple[str, Ref]], observed: dict[str, Any]) -> Record:
-    observed.setdefault("host", _host())
+    observed.setdefault("host", socket.gethostname())
     observed["site"] = live.site.name
     return Record(live.key, tuple(sorted(outputs)), time.time(), not observed.get("outside"), observed)

@@ -1,22 +1,29 @@
-"""A module called for many rows: chunks of rows in flight, results in order, each error at its own place."""
+"""A module called for many rows: chunks of rows in flight, results in order, each error at its own place.
+
+What is known already is looked up by the caller's own thread, chunk by chunk; the engine hears of the rest.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from weftwork.core.calculation import Calculation, Frame
 from weftwork.core.job import Record
 from weftwork.core.module import Module
 from weftwork.core.placement import Placement
+from weftwork.core.values import Ref
 from weftwork.engine.engine import Engine
 from weftwork.engine.jobs import Request, Waiter
+from weftwork.engine.known import Noted
 from weftwork.engine.portal import Portal
-from weftwork.errors import Invalid, WeftError
+from weftwork.errors import Invalid, MissingInputs, WeftError
 
 CHUNK: Final = 512
 """Calls that go together at most: enough to share a commit, few enough to keep memory flat."""
@@ -25,22 +32,61 @@ _FLYING: Final = 8
 _FAST: Final = 0.25
 """Seconds from which on a chunk is a slow one: the next are not made larger."""
 
-Row = Mapping[str, Any]
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a map reads: the inputs that its columns are for, the rows, and the inputs that are the same in each."""
+
+    names: Sequence[str]
+    rows: Iterable[Row]
+    fixed: Mapping[str, Ref]
+
+    def columns(self, chunk: Sequence[Row]) -> dict[str, Sequence[Any]]:
+        """Some rows, input by input."""
+        given = dict(zip(self.names, zip(*chunk, strict=True), strict=True))
+        return {**given, **{name: [ref] * len(chunk) for name, ref in self.fixed.items()}}
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """Rows with what answers them: records that were known, and those who wait for the others."""
+
+    rows: Sequence[Row]
+    known: list[Record | None]
+    waiting: concurrent.futures.Future[list[Waiter]] | None = None
+    since: float = 0.0
+
+    def ended(self) -> tuple[list[Record], WeftError | None]:
+        """The records of those that ended well before the first that did not, and its error. Waits for them."""
+        waiters = iter(self.waiting.result() if self.waiting is not None else ())
+        records: list[Record] = []
+        for record in self.known:
+            if record is None:
+                waiter = next(waiters)
+                record = waiter.record
+                if record is None:
+                    return records, waiter.error
+            records.append(record)
+        return records, None
 
 
 class Mapper:
     """One map: what it reads, how far it has read, and what is in flight."""
 
     def __init__(
-        self, engine: Engine, portal: Portal, module: Module, frame: Frame, placement: Placement, rows: Iterable[Row]
+        self, engine: Engine, portal: Portal, module: Module, frame: Frame, placement: Placement, rows: Rows
     ) -> None:
         self._engine = engine
         self._portal = portal
         self._module = module
         self._frame = frame
         self._placement = placement
-        self._rows = iter(rows)
-        self._flying: deque[tuple[concurrent.futures.Future[list[Waiter]], float]] = deque()
+        self._given = rows
+        self._rows = iter(rows.rows)
+        self._flying: deque[_Chunk] = deque()
+        self._noted: deque[Noted] = deque()
         self._size = 2 * engine.site(placement).scheduler.capacity().cpus
         self._exhausted = False
         self._error: Exception | None = None
@@ -48,78 +94,130 @@ class Mapper:
     def results(self, shape: Callable[[Mapping[str, Any]], Any]) -> Generator[Any, None, None]:
         """The results in order. Closing it withdraws from all that is in flight."""
         try:
-            while True:
-                while not self._exhausted and len(self._flying) < _FLYING:
-                    self._send()
-                if not self._flying:
-                    break
-                records, error = _until_error(self._next())
-                for values in self._engine.binder.values(records, self._again):
+            while self._fill():
+                chunk, records, error = self._next()
+                for values in self._values(chunk, records):
                     yield shape(values)
                 if error is not None:
                     raise error
             if self._error is not None:
                 raise self._error
+            self._heed_notes(0)
         finally:
-            for future, _ in self._flying:
-                future.cancel()
+            for chunk in self._flying:
+                if chunk.waiting is not None:
+                    chunk.waiting.cancel()
 
-    def _again(self, records: Sequence[Record]) -> Sequence[Record]:
-        """On the caller's thread: the records with their lost bytes made again."""
-        return self._portal.call(self._engine.remaking.answers(records))
+    def _fill(self) -> bool:
+        """Read on until enough is in flight, or the next results are there; whether there are any more."""
+        while not self._exhausted and len(self._flying) < _FLYING:
+            self._send()
+            if self._flying and self._flying[0].waiting is None:
+                break
+        return bool(self._flying)
 
-    def _next(self) -> list[Waiter]:
+    def _next(self) -> tuple[_Chunk, list[Record], WeftError | None]:
         """The first chunk in flight, once it has ended. It stays in flight meanwhile, to be withdrawn from."""
-        future, since = self._flying[0]
-        waiters = future.result()
+        chunk = self._flying[0]
+        records, error = chunk.ended()
         self._flying.popleft()
-        if time.monotonic() - since < _FAST:
+        if time.monotonic() - chunk.since < _FAST:
             self._size = min(2 * self._size, CHUNK)
-        return waiters
+        return chunk, records, error
+
+    def _values(self, chunk: _Chunk, records: list[Record]) -> Generator[dict[str, Any], None, None]:
+        """The values of the records, in order. A result whose bytes are gone is got once more."""
+        binder, start, again = self._engine.binder, 0, -1
+        while start < len(records):
+            try:
+                for values in binder.values([record.outputs for record in records[start:]]):
+                    start += 1
+                    yield values
+            except MissingInputs:
+                if again == start:
+                    raise
+                again = start
+                records[start] = self._made_again(chunk.rows[start])
+
+    def _made_again(self, row: Row) -> Record:
+        """The record of a row that is claimed, and so made anew where the bytes of the one that was known are gone."""
+        inputs = self._engine.binder.bind(
+            self._module, {**dict(zip(self._given.names, row, strict=True)), **self._given.fixed}
+        )
+        request = Request(Calculation.of(self._frame, inputs), self._module, self._placement)
+        (waiter,) = self._portal.call(all_ended(self._engine, [request]))
+        if waiter.record is None:
+            assert waiter.error is not None
+            raise waiter.error
+        return waiter.record
 
     def _send(self) -> None:
-        chunk = self._read()
+        self._portal.check()
+        rows = self._read()
         try:
-            bound = self._engine.binder.bind_many(self._module, chunk)
+            known, asked = self._asked(rows)
         except Invalid:
-            bound = self._bound_until_error(chunk)
-        if bound:
-            requests = [Request(Calculation.of(self._frame, inputs), self._module, self._placement) for inputs in bound]
-            self._flying.append((self._portal.send(all_ended(self._engine, requests)), time.monotonic()))
+            known, asked = self._asked_until_error(rows)
+        if known:
+            chunk = _Chunk(rows, known, since=time.monotonic())
+            if asked:
+                chunk.waiting = self._portal.send(all_ended(self._engine, asked))
+            self._flying.append(chunk)
+
+    def _asked(self, rows: list[Row]) -> tuple[list[Record | None], list[Request]]:
+        """For each row the record that is known, else a request, whose inputs are stored."""
+        if not rows:
+            return [], []
+        binder = self._engine.binder
+        taken = binder.taken()
+        columns = binder.bind_columns(self._module, self._given.columns(rows), len(rows), taken)
+        calculations = Calculation.of_columns(self._frame, columns, len(rows))
+        known: list[Record | None] = [None] * len(rows)
+        if self._placement.cache and self._module.deterministic:
+            known = self._engine.known.records(calculations)
+        pairs = list(zip(calculations, known, strict=True))
+        asked = [Request(each, self._module, self._placement) for each, record in pairs if record is None]
+        if asked:
+            taken.store()
+        if len(asked) < len(rows):
+            self._note([each for each, record in pairs if record is not None])
+        return known, asked
+
+    def _asked_until_error(self, rows: list[Row]) -> tuple[list[Record | None], list[Request]]:
+        """The same row by row, up to the first one that is wrong."""
+        known: list[Record | None] = []
+        asked: list[Request] = []
+        for row in rows:
+            try:
+                more_known, more_asked = self._asked([row])
+            except Invalid as error:
+                self._error, self._exhausted = error, True
+                break
+            known += more_known
+            asked += more_asked
+        return known, asked
+
+    def _note(self, hits: list[Calculation]) -> None:
+        """Have it written down that records answered these, a few chunks behind at most."""
+        self._noted.append(self._engine.known.answered(hits, self._placement))
+        self._heed_notes(_FLYING)
+
+    def _heed_notes(self, left: int) -> None:
+        """Wait until but a few chunks are still to be written down. Raises what kept one from being written."""
+        while len(self._noted) > left:
+            self._noted.popleft().result()
 
     def _read(self) -> list[Row]:
         """The next rows. What reading them raises comes after the results of those before."""
         chunk: list[Row] = []
         try:
-            for row in self._rows:
-                chunk.append(row)
-                if len(chunk) == self._size:
-                    return chunk
+            # One by one, so that what came before an error is there.
+            for row in itertools.islice(self._rows, self._size):
+                chunk.append(row)  # noqa: PERF402
         except Exception as error:
             self._error = error
-        self._exhausted = True
+        self._exhausted = len(chunk) < self._size
         return chunk
-
-    def _bound_until_error(self, chunk: list[Row]) -> list[dict[str, Any]]:
-        """The rows before the first one that is wrong."""
-        bound = []
-        for row in chunk:
-            try:
-                bound += self._engine.binder.bind_many(self._module, [row])
-            except Invalid as error:
-                self._error, self._exhausted = error, True
-                break
-        return bound
-
-
-def _until_error(waiters: list[Waiter]) -> tuple[list[Record], WeftError | None]:
-    """The records of those that ended well before the first that did not, and its error."""
-    records: list[Record] = []
-    for waiter in waiters:
-        if waiter.record is None:
-            return records, waiter.error
-        records.append(waiter.record)
-    return records, None
 
 
 async def all_ended(engine: Engine, requests: list[Request]) -> list[Waiter]:

@@ -7,14 +7,17 @@ was asked for here is told before the call that returned it is durable.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from weftwork.core.job import Event, Record
-from weftwork.errors import WeftError
+from weftwork.errors import Refused, WeftError
 from weftwork.ports import Claim, Claimed, Ending, Ledger, StepRow
+
+T = TypeVar("T")
 
 
 class Scribe:
@@ -27,8 +30,10 @@ class Scribe:
         self._claims: list[tuple[Sequence[Claim], asyncio.Future[list[Claimed]]]] = []
         self._events: list[tuple[tuple[str, int, Event], asyncio.Future[bool] | None]] = []
         self._endings: list[tuple[Sequence[Ending], asyncio.Future[dict[str, Record | None]]]] = []
+        self._answered: list[tuple[Sequence[Claim], concurrent.futures.Future[list[str]]]] = []
         self._steps: list[StepRow] = []
         self._flusher: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
         """The ledger's answer to each claim, in order."""
@@ -36,6 +41,14 @@ class Scribe:
         self._claims.append((claims, future))
         self._wake()
         return await future
+
+    def answered(self, claims: Sequence[Claim], future: concurrent.futures.Future[list[str]]) -> None:
+        """Write down soon what was answered from records; the names of the jobs go to the future."""
+        if self._closed:
+            future.set_exception(Refused("this engine is closed: nothing can be written by it any more"))
+            return
+        self._answered.append((claims, future))
+        self._wake()
 
     def append(self, job: str, epoch: int, event: Event) -> None:
         """Write an event soon; nobody waits for it."""
@@ -71,6 +84,7 @@ class Scribe:
         """Write what is waiting, and end the thread."""
         while self._flusher is not None:
             await asyncio.wait([self._flusher])
+        self._closed = True
         self._thread.shutdown()
 
     def _wake(self) -> None:
@@ -80,19 +94,27 @@ class Scribe:
     async def _flush(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            while self._claims or self._events or self._endings or self._steps:
+            while self._claims or self._events or self._endings or self._answered or self._steps:
                 events, self._events = self._events, []
                 endings, self._endings = self._endings, []
                 claims, self._claims = self._claims, []
+                answered, self._answered = self._answered, []
                 steps, self._steps = self._steps, []
-                await loop.run_in_executor(self._thread, self._write, loop, events, endings, claims, steps)
+                await loop.run_in_executor(self._thread, self._write, loop, events, endings, claims, answered, steps)
         finally:
             self._flusher = None
 
     def _write(
-        self, loop: asyncio.AbstractEventLoop, events: Any, endings: Any, claims: Any, steps: list[StepRow]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        events: Any,
+        endings: Any,
+        claims: Any,
+        answered: Any,
+        steps: list[StepRow],
     ) -> None:
-        """On the thread: the order is that of cause and effect: events, endings, then new claims."""
+        """On the thread: the order is that of cause and effect: events, endings, then new claims. What was answered
+        already comes after what somebody waits for."""
         ledger, owner = self._ledger, self._owner
         if events:
             waiting = [(entry[0], future) for entry, future in events if future is not None]
@@ -103,6 +125,9 @@ class Scribe:
         if claims:
             asked = [claim for batch, _ in claims for claim in batch]
             self._settle(loop, claims, lambda: _split(ledger.claim(owner, asked), claims))
+        if answered:
+            asked = [claim for batch, _ in answered for claim in batch]
+            self._settle(loop, answered, lambda: _split(_names(ledger.claim(owner, asked)), answered))
         for run in dict.fromkeys(step.run for step in steps):
             # A run that another process took over is that one's to tell; its own driver hears of it at its end.
             with contextlib.suppress(WeftError):
@@ -129,8 +154,13 @@ def _each(records: dict[str, Record | None], batches: Any) -> list[dict[str, Rec
     return [{ending.job: records[ending.job] for ending in batch if ending.job in records} for batch, _ in batches]
 
 
-def _split(answers: list[Claimed], batches: Any) -> list[list[Claimed]]:
-    out, position = [], 0
+def _names(claimed: list[Claimed]) -> list[str]:
+    return [each.job for each in claimed]
+
+
+def _split(answers: list[T], batches: Any) -> list[list[T]]:
+    out: list[list[T]] = []
+    position = 0
     for batch, _ in batches:
         out.append(answers[position : position + len(batch)])
         position += len(batch)

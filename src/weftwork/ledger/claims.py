@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from weftwork.core.checksum import Checksum, canonical
-from weftwork.core.job import Event, Job, fold
-from weftwork.ledger import documents, names
+from weftwork.core.job import Event, Job, Record, fold
+from weftwork.errors import NotFound
+from weftwork.ledger import documents, names, views
 from weftwork.ledger.database import Row, Transaction, chunks, gather, insert, marks, next_id, values
 from weftwork.ledger.owners import Living
 from weftwork.ports import Claim, Claimed
+
+T = TypeVar("T")
 
 _COLUMNS = "id, name, calculation, request, step"
 _CELLS = "column1, column2, column3, column4, column5"
@@ -38,12 +41,11 @@ class Known(NamedTuple):
     epoch: int = 0
 
 
-def known(tx: Transaction, prefixes: Sequence[int], *, bodies: bool = True) -> dict[str, Known]:
-    """What is known of the keys that begin so; the records themselves only with ``bodies``."""
-    body = "r.body" if bodies else "'null'"
+def known(tx: Transaction, prefixes: Sequence[int]) -> dict[str, Known]:
+    """What is known of the keys that begin so."""
     rows = gather(
         tx,
-        f"'[\"' || c.key || '\",' || c.id || ',' || coalesce(r.id || ',' || {body}, '0,null') || "
+        "'[\"' || c.key || '\",' || c.id || ',' || coalesce(r.id || ',' || r.body, '0,null') || "
         "coalesce(',' || j.id || ',\"' || j.name || '\",' || j.owner || ',' || j.epoch, '') || ']'",
         "calculation c LEFT JOIN record r ON r.calculation = c.id AND r.rank = 'answer' "
         "LEFT JOIN job j ON j.calculation = c.id AND j.private = 0 AND j.live = 1 WHERE c.prefix = column1",
@@ -73,11 +75,24 @@ class Claiming:
         self._names: list[str] = []
 
     def run(self, claims: Sequence[Claim]) -> list[Claimed]:
-        prefixes = [documents.prefix(claim.calculation.key) for claim in claims]
-        found = known(self._tx, prefixes, bodies=not all(claim.answered for claim in claims))
-        calculation = next_id(self._tx, "calculation")
         self._next = next_id(self._tx, "job")
         self._names = names.new(self._next, len(claims))[::-1]
+        told = iter(self._told([claim for claim in claims if claim.answered]))
+        asked = iter(self._asked([claim for claim in claims if not claim.answered]))
+        self._write()
+        return [next(told if claim.answered else asked) for claim in claims]
+
+    def _told(self, claims: Sequence[Claim]) -> list[Claimed]:
+        """Ended jobs for what records have answered: where these are is looked up by the statement that writes the jobs."""
+        requests = self._shared.requests(self._tx, claims)
+        return [self._hit(claim, request, None) for claim, request in zip(claims, requests, strict=True)]
+
+    def _asked(self, claims: Sequence[Claim]) -> list[Claimed]:
+        if not claims:
+            return []
+        prefixes = [documents.prefix(claim.calculation.key) for claim in claims]
+        found = known(self._tx, prefixes)
+        calculation = next_id(self._tx, "calculation")
         answers = []
         for claim, prefix, (frame, request) in zip(claims, prefixes, self._shared.of(self._tx, claims), strict=True):
             key = claim.calculation.key
@@ -89,26 +104,26 @@ class Claiming:
                 row = Known(key, calculation)
                 calculation += 1
             answers.append(self._answer(claim, row, request, found))
-        self._write()
         return answers
+
+    def _hit(self, claim: Claim, request: int, record: Record | None) -> Claimed:
+        key, job, name = claim.calculation.key, self._next, self._names.pop()
+        self._next += 1
+        self._answered.append((job, name, documents.prefix(key), key[:], request, claim.step))
+        return Claimed("hit", name, 0, 0, record)
 
     def _answer(self, claim: Claim, row: Known, request: int, found: dict[str, Known]) -> Claimed:
         """The answer to a claim. What a later claim of its key is to find goes to ``found``."""
         cache = claim.placement.cache
-        if row.job and cache and (claim.lost or not row.record) and not claim.answered:
+        if row.record and cache:
+            return self._hit(claim, request, documents.record_of(claim.calculation.key, row.body))
+        if row.job and cache:
             answer, found[row.key] = self._share(row)
             return answer
         job, name = self._next, self._names.pop()
         self._next += 1
-        if claim.answered:
-            self._answered.append((job, name, row.calculation, request, claim.step, row.record or None))
-            found[row.key] = row
-            return Claimed("hit", name)
-        if row.record and cache and not claim.lost:
-            self._answered.append((job, name, row.calculation, request, claim.step, row.record))
-            return Claimed("hit", name, 0, 0, documents.record_of(claim.calculation.key, row.body))
         self._queued.append((job, name, row.calculation, request, claim.step, 0 if cache else job))
-        found[row.key] = row._replace(job=job, name=name, owner=self._owner, epoch=1) if cache else row
+        found[row.key] = Known(row.key, row.calculation, 0, None, job, name, self._owner, 1) if cache else row
         return Claimed("mine", name, 1)
 
     def _share(self, row: Known) -> tuple[Claimed, Known]:
@@ -126,7 +141,6 @@ class Claiming:
     def _write(self) -> None:
         tx = self._tx
         queued = documents.event_text(Event("queued", self._now))
-        cached = documents.event_text(Event("succeeded", self._now, {"cached": True}))
         insert(tx, "calculation (id, prefix, key, frame, inputs)", self._calculations)
         for chunk in chunks(self._queued):
             text, parameters = values(chunk)
@@ -135,13 +149,7 @@ class Claiming:
                 f"SELECT {_CELLS}, column6, 1, 1, ?, 1, 'queued', ? FROM (VALUES {text}) AS v",
                 [self._owner, queued, *parameters],
             )
-        for chunk in chunks(self._answered):
-            text, parameters = values(chunk)
-            tx.run(
-                f"INSERT INTO job ({_COLUMNS}, record, private, live, wanted, owner, epoch, state, events) "
-                f"SELECT {_CELLS}, column6, 0, 0, 0, ?, 0, 'succeeded', ? FROM (VALUES {text}) AS v",
-                [self._owner, f"{queued},{cached}", *parameters],
-            )
+        self._write_answered(queued)
         insert(tx, "waiter (job, owner)", sorted(self._waiters), "ON CONFLICT DO NOTHING")
         for numbers in chunks(sorted(self._wanted)):
             tx.run(f"UPDATE job SET wanted = 1 WHERE wanted = 0 AND id IN ({marks(len(numbers))})", numbers)
@@ -150,6 +158,24 @@ class Claiming:
             # Whoever asked for its cancelling spoke to the dead owner; this one has just asked for the result.
             for numbers in chunks(sorted(self._taken)):
                 tx.run(f"UPDATE job SET cancel = NULL WHERE id IN ({marks(len(numbers))})", numbers)
+
+    def _write_answered(self, queued: str) -> None:
+        """The jobs that records answer. They find these by the key, for not all of them were looked up here."""
+        cached = documents.event_text(Event("succeeded", self._now, {"cached": True}))
+        written = 0
+        for chunk in chunks(self._answered):
+            text, parameters = values(chunk)
+            written += self._tx.run(
+                f"INSERT INTO job ({_COLUMNS}, record, private, live, wanted, owner, epoch, state, events) SELECT column1, "
+                "column2, c.id, column5, column6, r.id, 0, 0, 0, ?, 0, 'succeeded', ? "
+                f"FROM (VALUES {text}) AS v CROSS JOIN calculation c JOIN record r ON r.calculation = c.id "
+                "WHERE c.prefix = column3 AND c.key = column4 AND r.rank = 'answer'",
+                [self._owner, f"{queued},{cached}", *parameters],
+            )
+        if written != len(self._answered):
+            keys = [Checksum(row[3]) for row in self._answered]
+            lacking = next(key for key in keys if key not in views.records(self._tx, keys))
+            raise NotFound(f"the key {lacking.short} has no usable record: nothing can have answered it")
 
 
 def attempts(tx: Transaction, job: int) -> int:
@@ -191,27 +217,34 @@ class Shared:
 
     def of(self, tx: Transaction, claims: Sequence[Claim]) -> list[tuple[int, int]]:
         """The frame and request of each claim."""
+        return self._each(tx, claims, lambda claim: (self._frame(tx, claim), self._request(tx, claim)))
+
+    def requests(self, tx: Transaction, claims: Sequence[Claim]) -> list[int]:
+        """The request of each claim, where what is calculated is known already."""
+        return self._each(tx, claims, lambda claim: self._request(tx, claim))
+
+    def _each(self, tx: Transaction, claims: Sequence[Claim], number: Callable[[Claim], T]) -> list[T]:
         if len(self._frames) + len(self._requests) > self.LIMIT:
             self._frames.clear()
             self._requests.clear()
         # By identity: claims of one call mostly share these objects, and hashing them would cost more than the row.
-        here: dict[tuple[int, int, str | None], tuple[int, int]] = {}
-        pairs = []
-        frame = placement = run = pair = None
+        here: dict[tuple[int, int, str | None], T] = {}
+        numbers: list[T] = []
+        frame = placement = run = None
         for claim in claims:
             if (
-                pair is None
+                not numbers
                 or claim.calculation.frame is not frame
                 or claim.placement is not placement
                 or claim.run != run
             ):
                 frame, placement, run = claim.calculation.frame, claim.placement, claim.run
                 at = (id(frame), id(placement), run)
-                pair = here.get(at)
-                if pair is None:
-                    pair = here[at] = (self._frame(tx, claim), self._request(tx, claim))
-            pairs.append(pair)
-        return pairs
+                if at not in here:
+                    here[at] = number(claim)
+                found = here[at]
+            numbers.append(found)
+        return numbers
 
     def _frame(self, tx: Transaction, claim: Claim) -> int:
         frame = claim.calculation.frame

@@ -66,6 +66,11 @@ class SqliteDatabase:
             yield _Transaction(connection)
 
     @contextlib.contextmanager
+    def look(self) -> Iterator[_Transaction]:
+        with self.file.look() as connection:
+            yield _Transaction(connection)
+
+    @contextlib.contextmanager
     def read(self) -> Iterator[_Transaction]:
         with self.file.read() as connection:
             yield _Transaction(connection)

@@ -92,6 +92,17 @@ class LedgerMachine(RuleBasedStateMachine):
             assert live is not None
             self.joined(owner, live, answer)
 
+    @rule(at=_owner, key=st.integers(0, KEYS - 1))
+    def answered(self, at: int, key: int) -> None:
+        owner, made = self.owners[at], calculation(key)
+        known = self.ledger(at).records([made.key])
+        assert known == ({made.key: record(made, self.answers[key])} if key in self.answers else {})
+        if known:
+            (told,) = self.ledger(at + 1).claim(owner, [Claim(made, Placement(), answered=True)])
+            assert told == Claimed("hit", told.job)
+            assert told.job not in self.jobs
+            self.jobs[told.job] = ModelJob(key, owner, live=False, events=["queued", "succeeded"])
+
     def joined(self, owner: str, name: str, answer: Claimed) -> None:
         job = self.jobs[name]
         if job.owner == owner or job.owner in self.living:

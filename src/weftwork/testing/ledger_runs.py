@@ -172,15 +172,6 @@ class RunsContract(LedgerFixtures):
         (again,) = ledger.claim(me, claims(2, run="r1", step="fails"))
         assert [(row.state, row.job) for row in other.steps("r1") if row.step == "fails"] == [("running", again.job)]
 
-    def test_what_a_record_has_answered_gets_an_ended_job(self, ledger: Ledger, truth: GroundTruth, me: str) -> None:
-        (made,) = ledger.claim(me, claims(1))
-        ledger.end(me, [succeeded(made, calculation(1))])
-        told = ledger.claim(me, claims(1, 1, run="r1", step="s", answered=True))
-        assert [each.answer for each in told] == ["hit", "hit"]
-        assert ledger.record_of(told[1].job) == ledger.record_of(made.job)
-        assert truth.events(told[0].job) == ["queued", "succeeded"]
-        assert ledger.job(told[0].job).job.cached
-
     def test_a_run_goes_on_in_another_process_when_its_own_is_dead(
         self, ledger: Ledger, other: Ledger, me: str, you: Living
     ) -> None:
