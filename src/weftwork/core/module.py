@@ -7,7 +7,6 @@ A module is itself a document, named by its checksum. Three kinds of program: a 
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -319,6 +318,8 @@ def expand_word(word: str, values: Mapping[str, str]) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for the nearest known name, else nothing."""
+    import difflib
+
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {found[0]!r}?" if found else ""
 

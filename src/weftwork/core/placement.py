@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from fractions import Fraction
 from typing import Any
 
 from weftwork.core.checksum import shorten
@@ -104,8 +103,20 @@ def parse_size(value: Any) -> int | None:
     if match is None:
         raise Invalid(f"{shorten(value)} is not a size; write it as 2 GB, 512 MiB, or a number of bytes")
     number, unit = match.groups()
+    # Imported here: few sizes are texts, and every command reads this file.
+    from fractions import Fraction
+
     # Exact: a float has no room for all bytes of a petabyte.
     return int(Fraction(number) * _UNITS[(unit or "").lower()])
+
+
+def size_text(count: float) -> str:
+    """A number of bytes for people, in the units in which limits are mostly given: a limit reads as it was written."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} bytes" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
 
 
 def parse_time(value: Any) -> float | None:

@@ -14,6 +14,7 @@ import signal
 import time
 from typing import Final
 
+from weftwork.core.placement import size_text
 from weftwork.errors import CalculationFailed, Cancelled, DiskLimit, MemoryLimit, TimeLimit, WeftError
 from weftwork.node import disk, processes
 from weftwork.node.job import Limits
@@ -148,7 +149,9 @@ class Watch:
             if used > limit:
                 self._end(
                     MemoryLimit(
-                        f"the job used {size(used)} of memory; its limit is {size(limit)}", limit=limit, memory=used
+                        f"the job used {size_text(used)} of memory; its limit is {size_text(limit)}",
+                        limit=limit,
+                        memory=used,
                     )
                 )
         self.memory = max(self.memory, used)
@@ -160,17 +163,10 @@ class Watch:
             if self.measure_disk() > limit:
                 self._end(disk_limit(self.disk, limit))
         elif disk.streams(folder) > STREAM_CAP:
-            self._end(DiskLimit(f"the job wrote more than {size(STREAM_CAP)} to stdout and stderr", limit=STREAM_CAP))
+            self._end(
+                DiskLimit(f"the job wrote more than {size_text(STREAM_CAP)} to stdout and stderr", limit=STREAM_CAP)
+            )
 
 
 def disk_limit(used: int, limit: int) -> DiskLimit:
-    return DiskLimit(f"the job wrote {size(used)}; its disk limit is {size(limit)}", limit=limit, disk=used)
-
-
-def size(count: float) -> str:
-    """A number of bytes for people, in the units in which limits are mostly given: a limit reads as it was written."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} bytes" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
+    return DiskLimit(f"the job wrote {size_text(used)}; its disk limit is {size_text(limit)}", limit=limit, disk=used)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import Any
 
 from weftwork.core.checksum import Checksum, canonical
 from weftwork.core.module import Command, Function, Module
-from weftwork.core.placement import Resources
+from weftwork.core.placement import Resources, size_text
 from weftwork.errors import EnvironmentDiffers, Refused
-from weftwork.node.watch import size
 from weftwork.ports import Scheduler
 
 HashFile = Callable[[Path], tuple[Checksum, int]]
@@ -37,7 +35,8 @@ class Machine:
 
             out = dict(python_environment(declared.packages))
         else:
-            out = {"system": platform.system().lower(), "machine": platform.machine().lower()}
+            here = os.uname()
+            out = {"system": here.sysname.lower(), "machine": here.machine.lower()}
         tools = sorted({*declared.tools, *_programs(module)})
         if tools:
             out["tools"] = {tool: self._counted(module.name, tool) for tool in tools}
@@ -98,7 +97,7 @@ class LocalSite(Machine):
         for what in ("cpus", "memory", "gpus"):
             wanted, there = getattr(resources, what), getattr(capacity, what)
             if wanted is not None and there is not None and wanted > there:
-                shown = size if what == "memory" else str
+                shown = size_text if what == "memory" else str
                 return f"it needs {what}: {shown(wanted)}, and this machine has {shown(there)}"
         return None
 
