@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,14 +85,18 @@ class Collector:
         calls = [(live, report.outcome) for live, report in batch if report.outcome is not None]
         small = [data for _, outcome in calls for data in _small(outcome)]
         try:
-            self._engine.store.put_many(small)
+            # The store works out each name from the bytes, and nobody else does again.
+            named = dict(zip(map(id, small), self._engine.store.put_many(small), strict=True))
         except (WeftError, OSError) as error:
             failure = StagingFailed(f"the results could not be stored: {error}")
             return [], [(live, failure) for live, _ in batch]
         for live, report in batch:
             try:
                 self._check(live, report)
-                record = self._called(live, report.outcome) if report.outcome is not None else self._processed(live)
+                if report.outcome is not None:
+                    record = self._called(live, report.outcome, named)
+                else:
+                    record = self._processed(live)
             except WeftError as error:
                 bad.append((live, error))
             except OSError as error:
@@ -119,7 +125,8 @@ class Collector:
         if error is not None:
             raise error
 
-    def _called(self, live: Live, outcome: CallOutcome) -> Record:
+    def _called(self, live: Live, outcome: CallOutcome, named: Mapping[int, Checksum]) -> Record:
+        """The record of a call whose small buffers are stored; ``named`` by their identity."""
         for each in outcome.buffers:
             if isinstance(each, Path):
                 self._engine.store.put_file(each, move=True)
@@ -128,7 +135,7 @@ class Collector:
             if isinstance(data, Path):
                 checksum, size = self._engine.store.put_file(data, move=True)
             else:
-                checksum, size = Checksum.of(data), len(data)
+                checksum, size = named[id(data)], len(data)
             outputs.append((name, Ref(kind, checksum, size)))
         return _record(live, outputs, dict(outcome.observed))
 
@@ -165,7 +172,12 @@ def _small(outcome: CallOutcome) -> list[bytes]:
     return out
 
 
+@functools.cache
+def _host() -> str:
+    return socket.gethostname()
+
+
 def _record(live: Live, outputs: list[tuple[str, Ref]], observed: dict[str, Any]) -> Record:
-    observed.setdefault("host", socket.gethostname())
+    observed.setdefault("host", _host())
     observed["site"] = live.site.name
     return Record(live.key, tuple(sorted(outputs)), time.time(), not observed.get("outside"), observed)

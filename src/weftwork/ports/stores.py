@@ -43,6 +43,11 @@ class Store(Protocol):
         """Those that are there; absent ones are left out."""
         ...
 
+    def at_hand(self, checksums: Iterable[Checksum]) -> dict[Checksum, bytes]:
+        """Those that can be had without waiting for a disk or a network, as they were verified when they were last put
+        or read through this object; all others are left out. What was removed through it is never among them."""
+        ...
+
     def open(self, checksum: Checksum) -> BinaryIO:
         """A stream for reading; verified as it is read to its end (the last read raises Corrupt)."""
         ...

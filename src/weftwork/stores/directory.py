@@ -25,6 +25,7 @@ from weftwork.core.checksum import Checksum
 from weftwork.stores import intake
 from weftwork.stores.files import Files, corrupt, verified_reader
 from weftwork.stores.packed import LIMIT, Packed
+from weftwork.stores.recent import Recent
 
 _TRIES = 3
 _GROUP = 32 << 20
@@ -50,6 +51,7 @@ class DirectoryStore:
             self._files = Files(self.root)
             self._cache = self.root / "cache"
             self._packed = Packed(self.root / "buffers.sqlite", network=network)
+        self._recent = Recent()
 
     def put(self, data: bytes) -> Checksum:
         return self.put_many([data])[0]
@@ -69,7 +71,11 @@ class DirectoryStore:
             # Last: the small ones are what names the large ones.
             if small:
                 self._packed.put(small)
+        self._recent.keep(zip(names, map(bytes, buffers), strict=True))
         return names
+
+    def at_hand(self, checksums: Iterable[Checksum]) -> dict[Checksum, bytes]:
+        return self._recent.find(checksums)
 
     def put_stream(self, chunks: Iterable[bytes], expected: Checksum | None = None) -> tuple[Checksum, int]:
         rest = iter(chunks)
@@ -200,6 +206,7 @@ class DirectoryStore:
                 for digest, name in names.items():
                     if digest not in found and self._files.has(name):
                         out[name] = self._verified(name, self._files.read(name))
+        self._recent.keep(out.items())
         return out
 
     def _verified(self, checksum: Checksum, data: bytes) -> bytes:
@@ -251,6 +258,7 @@ class DirectoryStore:
 
     def remove(self, checksums: Iterable[Checksum]) -> None:
         names = [Checksum(each) for each in checksums]
+        self._recent.forget(names)
         with disk.translated(self.root):
             self._packed.remove([name.digest for name in names])
             for name in names:

@@ -11,7 +11,6 @@ import itertools
 import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from functools import cache
 from pathlib import Path
 
@@ -26,11 +25,12 @@ _SCHEMA = (
 )
 _BATCH = 512
 """Buffers a statement: at most 32 MiB of small buffers in memory twice."""
+_FEW = 64
+"""Buffers up to which it is first looked whether they are there already, without waiting for who writes."""
 
 # A blob taken as text keeps its bytes: so many blobs come back as one, with their lengths beside them.
 _ALL = "CAST(group_concat(CAST({} AS TEXT), '') AS BLOB)"
 _FIND = "SELECT {} FROM buffer WHERE prefix IN (SELECT value FROM json_each(?))"
-_NAMES = _FIND.format(_ALL.format("digest"))
 _SIZES = _FIND.format(f"{_ALL.format('digest')}, group_concat(length(data))")
 _DATA = _FIND.format(f"{_ALL.format('digest')}, group_concat(length(data)), {_ALL.format('data')}")
 _PAGE = (
@@ -50,11 +50,10 @@ _LAYOUT = Layout(0x77656662, 1, _make)
 class _Batch:
     """What one thread brought, and whether another's transaction has taken it along."""
 
-    __slots__ = ("buffers", "done", "wrong")
+    __slots__ = ("buffers", "done")
 
-    def __init__(self, buffers: Mapping[bytes, bytes], there: AbstractSet[bytes]) -> None:
+    def __init__(self, buffers: Mapping[bytes, bytes]) -> None:
         self.buffers = buffers
-        self.wrong = buffers.keys() & there
         self.done = False
 
 
@@ -71,30 +70,29 @@ class Packed:
 
         Threads that put at once share a transaction: the one whose turn it is writes what all of them brought.
         """
-        there = self.get(list(buffers))
-        batch = _Batch({name: data for name, data in buffers.items() if there.get(name) != data}, there.keys())
-        if not batch.buffers:
+        if len(buffers) <= _FEW and self.get(list(buffers)) == buffers:
             return
+        batch = _Batch(buffers)
         self._waiting.append(batch)
         with self._turn:
             if batch.done:
                 return
             batches, self._waiting = self._waiting, []
             # After a failed turn of another thread ours is no longer among those that wait.
-            merged, wrong = dict(batch.buffers), set(batch.wrong)
+            merged = dict(batch.buffers)
             for each in batches:
                 merged.update(each.buffers)
-                wrong |= each.wrong
-            self._write(merged, wrong)
+            self._write(merged)
             for each in batches:
                 each.done = True
 
-    def _write(self, buffers: Mapping[bytes, bytes], wrong: set[bytes]) -> None:
+    def _write(self, buffers: Mapping[bytes, bytes]) -> None:
+        """Looked up by the connection that writes: its pages stay in memory, where a reader's go with every commit."""
         with self._database.write() as connection:
+            there = dict(_data(connection, list(buffers)))
+            wrong = [name for name, data in there.items() if buffers[name] != data]
             _delete(connection, wrong)
-            # Looked up again, for others may have been faster; what they have just put is right.
-            there = _there(connection, list(buffers))
-            names = [name for name in buffers if name not in there] if there else list(buffers)
+            names = [name for name in buffers if name not in there] + wrong if there else list(buffers)
             new = [(prefix, name, buffers[name]) for prefix, name in zip(_prefixes(names), names, strict=True)]
             start = 0
             while start < len(new):
@@ -152,15 +150,6 @@ def _chunks(names: Sequence[bytes], count: int) -> Iterator[tuple[Sequence[bytes
 @cache
 def _insert(count: int) -> str:
     return f"INSERT INTO buffer (prefix, digest, data) VALUES {','.join(['(?,?,?)'] * count)}"
-
-
-def _there(connection: sqlite3.Connection, names: Sequence[bytes]) -> set[bytes]:
-    """Those that are there, and others that begin like them."""
-    found: set[bytes] = set()
-    for _, prefixes in _chunks(names, 4096):
-        digests = connection.execute(_NAMES, (prefixes,)).fetchone()[0] or b""
-        found.update([digests[start : start + 32] for start in range(0, len(digests), 32)])
-    return found
 
 
 def _sized(digests: bytes | None, sizes: str | None) -> Iterator[tuple[bytes, int]]:

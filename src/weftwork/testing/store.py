@@ -170,6 +170,24 @@ class StoreContract:
         assert store.get_many([]) == {}
         assert store.missing([]) == set()
 
+    def test_at_hand_are_right_bytes_alone_and_nothing_that_was_removed(
+        self, store: Store, ground_truth: GroundTruth
+    ) -> None:
+        buffers = [b"", *(sample(size, seed) for seed in range(200) for size in (10, 30_000, 70_000))]
+        mutable = [bytearray(data) for data in buffers]
+        names = store.put_many(mutable)  # type: ignore[arg-type]
+        for each in mutable:
+            each[:] = b"something else"
+        for _ in range(2):
+            found = store.at_hand([*names, ABSENT])
+            assert found == {name: data for name, data in zip(names, buffers, strict=True) if name in found}
+            assert store.get_many(names[-3:]) == dict(zip(names[-3:], buffers[-3:], strict=True))
+        store.remove(names)
+        assert store.at_hand(names) == {}
+        # What somebody else put is not known, and is no reason to look.
+        ground_truth.put(named(b"theirs"), b"theirs")
+        assert store.at_hand([named(b"theirs")]) == {}
+
     def test_many_thousands_at_once(self, store: Store) -> None:
         buffers = [b"%d" % number for number in range(5000)]
         names = store.put_many(buffers)

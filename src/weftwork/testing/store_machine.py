@@ -70,6 +70,12 @@ class StoreMachine(RuleBasedStateMachine):
         good = [name for name in some if name not in self.bad]
         assert self.store.get_many(good) == {name: self.model[name] for name in good if name in self.model}
 
+    @rule(some=st.lists(names, max_size=4))
+    def at_hand(self, some: list[Checksum]) -> None:
+        # Bytes in memory are as they were put, whatever has become of those on the disk.
+        for name, data in self.store.at_hand(some).items():
+            assert data == self.model[name]
+
     @rule(name=names)
     def path(self, name: Checksum) -> None:
         if name not in self.bad:
