@@ -90,6 +90,7 @@ class Engine:
             "prefix": "w",
         }
         self.send({"set up": {**set_up, **changes}}, [document])
+        self.shapes = 0
         self.send({"modules": {"m": self.module.document()}, "calls": []})
 
     def start(self, variables: dict[str, str]) -> None:
@@ -140,7 +141,8 @@ class Engine:
 
     def row(self, key: str | None, inputs: dict[str, Any], blobs: list[bytes]) -> list[Any]:
         self.number += 1
-        rows = []
+        rows: list[Any] = []
+        kinds = []
         for name, value in inputs.items():
             kind, where = self.module.input(name).type, None
             if not isinstance(value, Ref):
@@ -148,8 +150,11 @@ class Engine:
                 value = Ref(concrete, Checksum.of(data), len(data))
                 blobs.append(data)
                 where = len(blobs) - 1
-            rows.append([name, value.type.document(), value.checksum, where])
-        return [self.number, "m", key or Checksum.of(str(self.number).encode()), rows]
+            kinds.append([name, value.type.document()])
+            rows.append(where if where is not None and value.type.inline else [value.checksum, where])
+        self.shapes += 1
+        self.send({"shapes": [[self.shapes, "m", kinds]], "calls": []})
+        return [self.number, self.shapes, key or Checksum.of(str(self.number).encode()), rows]
 
     def submit(self, *calls: dict[str, Any], key: str | None = None) -> list[int]:
         blobs: list[bytes] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from weftwork.node.audit import bundle_roots, watch
+from weftwork.node.audit import Watch, bundle_roots
 from weftwork.node.unbundle import load
 from weftwork.python.bundling import bundle
 
@@ -13,7 +13,7 @@ from weftwork.python.bundling import bundle
 def seen_in(module, *arguments, packages=(), uses=()):
     bundled = bundle(module.run, uses=uses)
     function = load(bundled.document, bundled.blobs.__getitem__)
-    with watch(bundle_roots(bundled.document), packages=packages) as seen:
+    with Watch(bundle_roots(bundled.document), packages=packages) as seen:
         function(*arguments)
     return seen
 
@@ -53,8 +53,8 @@ def test_an_import_of_project_code_that_is_not_in_the_bundle_is_seen(project):
 def test_an_import_of_an_undeclared_package_is_seen(tmp_path):
     program = """
 import importlib
-from weftwork.node.audit import watch
-with watch(packages={"attrs"}) as seen:
+from weftwork.node.audit import Watch
+with Watch(packages={"attrs"}) as seen:
     importlib.import_module("attr"); importlib.import_module("decimal"); importlib.import_module("iniconfig")
 print(seen.packages, seen.paths)
 """
@@ -65,7 +65,7 @@ print(seen.packages, seen.paths)
 
 
 def test_nothing_is_noted_outside_a_watch(project):
-    with watch([str(project.folder)]) as seen:
+    with Watch([str(project.folder)]) as seen:
         pass
     (project.folder / "late.txt").write_text("1")
     (project.folder / "late.txt").read_text()

@@ -128,10 +128,15 @@ def canonical_all(values: Sequence[Any]) -> list[bytes]:
     return [canonical(value) for value in values]
 
 
+_decode = json.JSONDecoder().raw_decode
+
+
 def from_canonical(data: bytes) -> Any:
     """The JSON value of canonical bytes. Raises :class:`~weftwork.errors.Invalid` for anything that is not JSON."""
     try:
-        return json.loads(data)
+        text = data.decode("utf-8")
+        value, end = _decode(text)
+        return value if end == len(text) else json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Invalid(f"not canonical JSON: {error}") from None
 

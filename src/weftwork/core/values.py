@@ -257,6 +257,8 @@ def _to_bool(declared: Type, value: Any, where: str) -> bool:
 
 
 def _to_int(declared: Type, value: Any, where: str) -> int:
+    if type(value) is int:
+        return value
     value = _unwrap(value)
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return int(value)
@@ -266,6 +268,8 @@ def _to_int(declared: Type, value: Any, where: str) -> int:
 
 
 def _to_float(declared: Type, value: Any, where: str) -> float:
+    if type(value) is float:
+        return value
     value = _unwrap(value)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise _wrong(declared, value, where)

@@ -1,6 +1,6 @@
 """What a call read beside its bundle: files of the project, modules of the project, undeclared packages.
 
-One audit hook (PEP 578) is installed in the process, once; it notes names only while a :func:`watch` is open. A result
+One audit hook (PEP 578) is installed in the process, once; it notes names only while a :class:`Watch` is open. A result
 that came with such names is given to the caller and is not reused.
 """
 
@@ -10,8 +10,7 @@ import functools
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,29 +62,39 @@ def bundle_roots(document: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(sorted(roots))
 
 
-@contextmanager
-def watch(roots: Iterable[str] = (), *, packages: Iterable[str] = (), ignored: Iterable[str] = ()) -> Iterator[Seen]:
-    """Note what is read outside a bundle until the block ends; :class:`Seen` is filled in then.
+class Watch:
+    """Notes what is read outside a bundle within each block: ``with watch as seen``; :class:`Seen` is filled at its end.
 
     ``roots`` are the project's folders (:func:`bundle_roots`), ``packages`` the distributions of the environment,
     with what they depend on, and ``ignored`` the folders where reading is meant: the call's own, its inputs. One watch
-    is open at a time in a process, and it sees all threads.
+    is open at a time in a process, and it sees all threads. It can be opened again and again.
     """
-    global _noted, _installed
-    if not _installed:
-        sys.addaudithook(_hook)
-        _installed = True
-    outer, noted = _noted, _Noted()
-    _noted = noted
-    seen = Seen()
-    try:
-        yield seen
-    finally:
-        _noted = outer
-        if noted.opened:
-            _note_paths(seen, noted.opened, tuple(roots), tuple(ignored))
-        if noted.imported:
-            _note_modules(seen, noted.imported, frozenset(packages))
+
+    def __init__(self, roots: Iterable[str] = (), *, packages: Iterable[str] = (), ignored: Iterable[str] = ()) -> None:
+        global _installed
+        self._roots, self._packages, self._ignored = tuple(roots), frozenset(packages), tuple(ignored)
+        self._noted = _Noted()
+        self._outer: _Noted | None = None
+        self._seen = Seen()
+        if not _installed:
+            sys.addaudithook(_hook)
+            _installed = True
+
+    def __enter__(self) -> Seen:
+        global _noted
+        if self._seen:
+            self._seen = Seen()
+        self._outer, _noted = _noted, self._noted
+        return self._seen
+
+    def __exit__(self, *_: object) -> None:
+        global _noted
+        _noted = self._outer
+        noted = self._noted
+        if noted.opened or noted.imported:
+            self._noted = _Noted()
+            _note_paths(self._seen, noted.opened, self._roots, self._ignored)
+            _note_modules(self._seen, noted.imported, self._packages)
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:

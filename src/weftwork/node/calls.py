@@ -11,7 +11,6 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -21,14 +20,11 @@ from weftwork.core.checksum import Checksum, canonical, from_canonical
 from weftwork.core.module import Function, Module
 from weftwork.core.values import DIRECTORY, FILE, Directory, File, Ref, Type, convert, infer
 from weftwork.errors import Invalid, NoOutput, Raised, WeftError
-from weftwork.node.audit import Seen
+from weftwork.node.audit import Watch
 from weftwork.node.handover import Inputs, Spool, hash_file
 
 LARGE: Final = 1 << 20
 """Bytes above which an output travels as a file."""
-
-Watch = Callable[[], AbstractContextManager[Seen]]
-"""Opens a watch over what a call reads beside its bundle."""
 
 _OURS: Final = str(Path(__file__).resolve().parent.parent) + os.sep
 
@@ -48,20 +44,23 @@ class Result:
 class Caller:
     """Calls one function with inputs that are given by checksum."""
 
-    def __init__(self, function: Callable[..., Any], watched: Watch, inputs: Inputs, spool: Spool) -> None:
+    def __init__(self, function: Callable[..., Any], watch: Watch, inputs: Inputs, spool: Spool) -> None:
         self._function = function
-        self._watched = watched
+        self._watch = watch
         self._inputs = inputs
         self._spool = spool
 
-    def call(self, module: Module, inputs: Sequence[tuple[str, Type, Checksum]]) -> Result:
-        """Run the function. Never raises: whatever goes wrong is the result's error."""
+    def call(self, module: Module, inputs: Sequence[tuple[str, Type, bytes | Checksum]]) -> Result:
+        """Run the function. An input that is JSON may come as its bytes, all others by checksum.
+
+        Never raises: whatever goes wrong is the result's error.
+        """
         result = Result(began=time.time())
         try:
-            values = {name: self._value(actual, checksum) for name, actual, checksum in inputs}
+            values = {name: self._value(actual, source) for name, actual, source in inputs}
             begun = time.perf_counter()
             try:
-                with self._watched() as seen:
+                with self._watch as seen:
                     # A context of its own: what is set in context variables (decimal, numpy.errstate) ends with it.
                     returned = contextvars.copy_context().run(self._function, **values)
             finally:
@@ -79,10 +78,12 @@ class Caller:
             result.outputs, result.buffers = [], []
         return result
 
-    def _value(self, actual: Type, checksum: Checksum) -> Any:
+    def _value(self, actual: Type, source: bytes | Checksum) -> Any:
+        if isinstance(source, bytes):
+            return from_canonical(source)
         if actual.inline:
-            return from_canonical(self._inputs.get(checksum))
-        return codecs.read(actual, checksum, self._inputs.get, self._inputs.local)
+            return from_canonical(self._inputs.get(source))
+        return codecs.read(actual, source, self._inputs.get, self._inputs.local)
 
     def _hand_over(self, module: Module, returned: Any, result: Result) -> None:
         values = _fields(module, returned)

@@ -15,6 +15,7 @@ import copyreg
 import enum
 import functools
 import io
+import operator
 import pickle
 import types
 import weakref
@@ -39,11 +40,13 @@ class State:
     @property
     def stale(self) -> bool:
         """Whether something was changed that cannot be put back: the program has to be loaded again."""
+        if not self._opaque:
+            return False
         return any(found is None or found != take() for found, take in zip(self._prints, self._opaque, strict=True))
 
     def restore(self) -> list[str]:
         """Put back what was changed since; returns what that was, for people (``tov.TABLE``, ``a list``)."""
-        return [name for name, check in zip(self._names, self._checks, strict=True) if check()]
+        return [self._names[at] for at, check in enumerate(self._checks) if check()]
 
     def watch(self, name: str, value: Any) -> None:
         """Keep what a mutable object holds now."""
@@ -131,7 +134,8 @@ def _fingerprint(value: Any) -> bytes | None:
 
 
 def _same(one: Iterable[Any], other: Iterable[Any]) -> bool:
-    return all(first is second for first, second in zip(one, other, strict=True))
+    """Whether these are the same objects in the same order; there are as many of them."""
+    return all(map(operator.is_, one, other))
 
 
 def _check_list(value: list[Any]) -> _Check:

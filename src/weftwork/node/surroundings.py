@@ -26,6 +26,7 @@ LOG_LIMIT: Final = 16 << 20
 """Bytes of both streams that are kept of one call."""
 
 _KEEP_LOG: Final = 1 << 20
+_MARK: Final = (1 << 40) + 4242
 _MOST_WARNINGS: Final = 20
 _SIGNALS: Final = tuple(
     getattr(signal, name)
@@ -67,7 +68,7 @@ class Surroundings:
         self._tracing = (sys.gettrace(), sys.getprofile())
         self._logging.remember()
         self._tidy()
-        self.log_end = os.lseek(self._log, 0, os.SEEK_END)
+        self._set_log_end(os.lseek(self._log, 0, os.SEEK_END))
 
     def enter(self, key: str) -> None:
         """Before a call: seeds, and warnings that were shown to an earlier call are news again."""
@@ -87,18 +88,36 @@ class Surroundings:
     def take_log(self) -> bytes:
         """What the call at hand wrote to descriptors 1 and 2, by Python and by others; capped."""
         self._flush()
+        if self._is_untouched():
+            return b""
         start = self.log_end
         end = self._log_size()
-        if end == start:
-            return b""
-        text = os.pread(self._log, min(end - start, LOG_LIMIT), start)
+        text = b"" if end == start else os.pread(self._log, min(end - start, LOG_LIMIT), start)
         if end - start >= LOG_LIMIT:
             text += b"\n[more than %d MiB were written: the rest is not kept]\n" % (LOG_LIMIT >> 20)
         if end > _KEEP_LOG:
             os.ftruncate(self._log, 0)
             end = 0
-        self.log_end = end
+        self._set_log_end(end)
         return text
+
+    def _set_log_end(self, end: int) -> None:
+        # A place where no write ends, in the one description that 1, 2 and the log have in common: who appends moves it.
+        os.lseek(self._log, _MARK, os.SEEK_SET)
+        self.log_end = end
+
+    def _is_untouched(self) -> bool:
+        """Whether 1 and 2 still lead to the log, and nothing was written to it, in a few calls that cost next to nothing."""
+        try:
+            if os.lseek(1, 0, os.SEEK_CUR) != _MARK or os.lseek(2, 0, os.SEEK_CUR) != _MARK:
+                return False
+        except OSError:
+            return False
+        # Somebody may have opened it anew.
+        if os.lseek(self._log, 0, os.SEEK_END) != self.log_end:
+            return False
+        os.lseek(self._log, _MARK, os.SEEK_SET)
+        return True
 
     def _show_warning(
         self, message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None
@@ -111,8 +130,10 @@ class Surroundings:
 
     def _flush(self) -> None:
         for stream in self._streams:
-            with contextlib.suppress(OSError, ValueError):
+            try:
                 stream.flush()
+            except (OSError, ValueError):
+                continue
         if self._fflush is not None:
             self._fflush(None)
 
@@ -266,11 +287,11 @@ def _file_id(descriptor: int) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _forget_shown() -> None:
-    """Have every warning shown again: the registries of shown ones carry the version of the filters."""
-    mutated = getattr(warnings, "_filters_mutated", None) or getattr(warnings, "_filters_mutated_lock_held", None)
-    if mutated is not None:
-        mutated()
+# Has every warning shown again: the registries of shown ones carry the version of the filters.
+_forget_shown: Callable[[], None] = next(
+    (getattr(warnings, name) for name in ("_filters_mutated", "_filters_mutated_lock_held") if hasattr(warnings, name)),
+    lambda: None,
+)
 
 
 def _c_flush() -> Callable[[None], Any] | None:

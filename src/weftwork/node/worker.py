@@ -21,8 +21,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import gc
+import json
 import os
 import select
 import signal
@@ -40,7 +40,7 @@ from weftwork.core.values import Type
 from weftwork.errors import CalculationFailed, Corrupt, MissingInputs, Raised, SiteFailed, WeftError
 from weftwork.node import audit, stated, unbundle
 from weftwork.node.calls import Caller, Result
-from weftwork.node.frames import Frame, Unpacker, pack
+from weftwork.node.frames import Frame, Unpacker, pack, pack_result
 from weftwork.node.handover import Inputs, Spool
 from weftwork.node.surroundings import Surroundings
 
@@ -51,7 +51,11 @@ LOST_CHANNEL: Final = 97
 """Exit code of a worker whose function closed the descriptors of the channel."""
 
 _RING_AFTER: Final = 0.002
+_MEMORY_FROM: Final = 0.005
+"""Seconds from which on a call's memory is told: reading it takes some of them."""
+_MOST_SHAPES: Final = 1000
 _RECEIVE: Final = 1 << 18
+_AT_ONCE: Final = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -81,12 +85,12 @@ class Channel:
     def send(self, frame: bytes, *, ring: bool = False) -> None:
         """Send a frame. The bell is rung when it must be read now, or was last rung a while ago."""
         try:
-            sent = self._socket.send(frame, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            sent = self._socket.send(frame, _AT_ONCE)
         except BlockingIOError:
             sent = 0
         if sent < len(frame):
             self.ring()
-            self._socket.sendall(frame[sent:], socket.MSG_NOSIGNAL)
+            self._socket.sendall(frame[sent:], int(socket.MSG_NOSIGNAL))
             self.ring()
         elif ring or time.monotonic() - self._rung > _RING_AFTER:
             self.ring()
@@ -116,8 +120,8 @@ class Worker:
         self._pid = os.getpid()
         self._calls: dict[int, tuple[list[Any], list[bytes]]] = {}
         self._modules: dict[str, Module] = {}
-        self._types: dict[str, Type] = {}
-        self._documents: dict[Type, Any] = {}
+        self._shapes: dict[int, tuple[Module, list[tuple[str, Type]]]] = {}
+        self._outputs: dict[tuple[Any, ...], tuple[list[Type], bytes]] = {}
 
     def run(self) -> None:
         """Serve until the engine is gone, or until this worker has to be replaced."""
@@ -146,7 +150,7 @@ class Worker:
         roots = audit.bundle_roots(document)
         packages = settings["environment"].get("packages") or {}
         ignored = [within, *(settings[name] for name in ("scratch", "inputs", "spool"))]
-        watch = functools.partial(audit.watch, roots, packages=packages, ignored=ignored)
+        watch = audit.Watch(roots, packages=packages, ignored=ignored)
         self._caller = Caller(function, watch, self._inputs, spool)
         self._inputs.after_call()
         self._memory = _PeakMemory()
@@ -162,55 +166,85 @@ class Worker:
         if len(self._calls) and next(iter(self._calls)) < number:
             # Their tokens were taken back.
             self._calls = {each: what for each, what in self._calls.items() if each > number}
-        _, module, key, inputs = call
+        _, shape, key, inputs = call
         self._surroundings.enter(key)
         self._memory.reset()
-        given = []
-        for name, kind, checksum, where in inputs:
-            checksum = Checksum(checksum)
-            if where is not None:
-                self._inputs.give(checksum, where if isinstance(where, str) else blobs[where])
-            given.append((name, self._type(kind), checksum))
-        result = self._caller.call(self._modules[module], given)
+        module, named = self._shapes[shape]
+        given = [(name, kind, self._given(where, blobs)) for (name, kind), where in zip(named, inputs, strict=True)]
+        result = self._caller.call(module, given)
         # The next call begins as the first one did: what it gives must not depend on which calls came before.
         self._state.restore()
         return self._report(number, result)
+
+    def _given(self, where: Any, blobs: list[bytes]) -> bytes | Checksum:
+        """An input's canonical bytes, or its checksum, under which its bytes are then known."""
+        if type(where) is int:
+            return blobs[where]
+        checksum = Checksum(where[0])
+        if where[1] is not None:
+            self._inputs.give(checksum, where[1] if isinstance(where[1], str) else blobs[where[1]])
+        return checksum
 
     def _report(self, number: int, result: Result) -> str | None:
         if os.getpid() != self._pid:
             # The function forked, and this is the copy: it has nothing to say.
             os._exit(0)
         surroundings = self._surroundings
-        log = surroundings.take_log()
-        header: dict[str, Any] = {"n": number, "at": result.began, "s": result.seconds}
-        blobs = []
-        if log:
-            header["log"] = 1
-            blobs.append(log)
-        if surroundings.warnings:
-            header["warnings"] = surroundings.warnings
-        if result.outside:
-            header["outside"] = result.outside
-        if result.error is None:
-            header["out"] = [[name, self._document(kind), _placed(data, blobs)] for name, kind, data in result.outputs]
-            if result.buffers:
-                header["buffers"] = [_placed(data, blobs) for data in result.buffers]
-        else:
-            header["error"] = result.error.document()
-        if result.seconds > 0.005:
-            header["memory"] = self._memory.read()
+        more = self._beside_outputs(result)
+        blobs = [more.pop("log")] if "log" in more else []
+        memory = self._memory.read() if result.seconds > _MEMORY_FROM else None
         self._inputs.after_call()
         reason = surroundings.leave()
-        header["log_end"] = surroundings.log_end
-        if reason is not None:
-            header["retire"] = reason
-        self._channel.send(_packed(header, blobs), ring=not self._calls or reason is not None)
+        if more or blobs or memory is not None or reason is not None:
+            header = {"n": number, "at": result.began, "s": result.seconds, "log_end": surroundings.log_end, **more}
+            header |= {"log": 1} if blobs else {}
+            header |= {"memory": memory} if memory is not None else {}
+            header |= {"retire": reason} if reason is not None else {}
+            if result.error is None:
+                header["out"] = [[name, kind.document(), _placed(data, blobs)] for name, kind, data in result.outputs]
+                header["buffers"] = [_placed(data, blobs) for data in result.buffers]
+            frame = _packed(header, blobs)
+        else:
+            outputs = self._outputs_text(result.outputs)
+            data: list[Any] = [data for _, _, data in result.outputs]
+            frame = pack_result(number, surroundings.log_end, result.began, result.seconds, outputs, data)
+        self._channel.send(frame, ring=not self._calls or reason is not None)
         return reason
 
+    def _beside_outputs(self, result: Result) -> dict[str, Any]:
+        """What a result has to tell that most have not: only then it needs a header of its own."""
+        found: dict[str, Any] = {}
+        log = self._surroundings.take_log()
+        if log:
+            found["log"] = log
+        if self._surroundings.warnings:
+            found["warnings"] = self._surroundings.warnings
+        if result.outside:
+            found["outside"] = result.outside
+        if result.error is not None:
+            found["error"] = result.error.document()
+        elif result.buffers or any(type(data) is not bytes for _, _, data in result.outputs):
+            found["buffers"] = []
+        return found
+
+    def _outputs_text(self, outputs: list[tuple[str, Type, bytes | str]]) -> bytes:
+        """The outputs' names and types with the numbers of their blobs, as JSON; for most calls the text of the last."""
+        known = tuple([(name, id(kind)) for name, kind, _ in outputs])
+        found = self._outputs.get(known)
+        if found is None:
+            told = [[name, kind.document(), at] for at, (name, kind, _) in enumerate(outputs)]
+            if len(self._outputs) > _MOST_SHAPES:
+                self._outputs.clear()
+            # The types are kept, so that their identities are not given to others.
+            found = self._outputs[known] = [kind for _, kind, _ in outputs], json.dumps(told).encode("ascii")
+        return found[1]
+
     def _accept(self, frame: Frame) -> None:
-        """A batch of calls, with the modules that they name for the first time."""
+        """A batch of calls, with the modules and shapes that they name for the first time."""
         for checksum, document in frame.header.get("modules", {}).items():
             self._modules[checksum] = Module.of(document)
+        for shape, module, inputs in frame.header.get("shapes", ()):
+            self._shapes[shape] = self._modules[module], [(name, Type.of(kind)) for name, kind in inputs]
         for call in frame.header["calls"]:
             self._calls[call[0]] = (call, frame.blobs)
 
@@ -227,20 +261,6 @@ class Worker:
                 return frame.blobs[0]
             else:
                 raise MissingInputs(f"the bytes of {checksum} are not in the store", checksums=[checksum])
-
-    def _type(self, kind: Any) -> Type:
-        if not isinstance(kind, str):
-            return Type.of(kind)
-        found = self._types.get(kind)
-        if found is None:
-            found = self._types[kind] = Type.of(kind)
-        return found
-
-    def _document(self, kind: Type) -> Any:
-        found = self._documents.get(kind)
-        if found is None:
-            found = self._documents[kind] = kind.document()
-        return found
 
 
 def _checked(data: bytes, settings: dict[str, Any]) -> Any:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Final
 
 from weftwork.core.checksum import Checksum
+from weftwork.core.types import PLAIN
 from weftwork.core.values import Ref, Type
 from weftwork.errors import MissingInputs, NotFound, StagingFailed, WeftError, from_document
 from weftwork.node.frames import Frame, pack
@@ -18,49 +18,30 @@ from weftwork.ports import Call, CallOutcome, Store
 _INLINE: Final = 1 << 20
 """Bytes up to which an input travels in the frame."""
 
-_CACHE: Final = 16 << 20
-"""Bytes of inputs that are kept at most."""
-_ENTRY: Final = 400
-"""Bytes that keeping one takes beside its own: its name, its place in the order."""
-
 Source = bytes | str
 """The bytes of a buffer, or the path of a file that has them."""
 
 
 class Buffers:
-    """The bytes of inputs: read from the store off the loop, the small ones kept for the calls that share them."""
+    """The bytes of inputs: those at hand at once, all others read from the store off the loop."""
 
     def __init__(self, store: Store, executor: Executor) -> None:
         self._store = store
         self._executor = executor
-        self._kept: OrderedDict[Checksum, Source] = OrderedDict()
-        self._size = 0
 
     def known(self, calls: Iterable[Call]) -> dict[Checksum, Source] | None:
         """The inputs of the calls where all of them are at hand."""
-        kept, found = self._kept, {}
-        for call in calls:
-            for _, ref in call.calculation.inputs:
-                source = kept.get(ref.checksum)
-                if source is None:
-                    return None
-                found[ref.checksum] = source
-        return found
+        wanted = {ref.checksum for call in calls for _, ref in call.calculation.inputs}
+        found: dict[Checksum, Source] = {**self._store.at_hand(wanted)}
+        return found if len(found) == len(wanted) else None
 
     async def load(self, calls: Sequence[Call]) -> dict[Checksum, Source | WeftError]:
         """The inputs of the calls; an error in the place of what cannot be had."""
         refs = {ref.checksum: ref for call in calls for _, ref in call.calculation.inputs}
-        found: dict[Checksum, Source | WeftError] = {}
-        for checksum in refs:
-            source = self._kept.get(checksum)
-            if source is not None:
-                found[checksum] = source
+        found: dict[Checksum, Source | WeftError] = {**self._store.at_hand(refs)}
         wanted = [ref for checksum, ref in refs.items() if checksum not in found]
-        fresh = await asyncio.get_running_loop().run_in_executor(self._executor, self._read, wanted)
-        for checksum, each in fresh.items():
-            if isinstance(each, bytes):
-                self._keep(checksum, each)
-        return {**found, **fresh}
+        found |= await asyncio.get_running_loop().run_in_executor(self._executor, self._read, wanted)
+        return found
 
     async def one(self, checksum: Checksum) -> Source | WeftError:
         """A buffer that a worker asks for."""
@@ -91,52 +72,60 @@ class Buffers:
         except OSError as error:
             return StagingFailed(f"the bytes of {checksum} cannot be read: {error}")
 
-    def _keep(self, checksum: Checksum, data: bytes) -> None:
-        if len(data) > _CACHE // 64:
-            return
-        self._kept[checksum] = data
-        self._size += len(data) + _ENTRY
-        while self._size > _CACHE:
-            _, old = self._kept.popitem(last=False)
-            self._size -= len(old) + _ENTRY
-
 
 class Batches:
-    """Packs the batches for one worker: a module's document goes with the first call that needs it."""
+    """Packs the batches for one worker. What calls have in common goes with the first call that needs it.
+
+    That is the module's document, and the *shape* of a call: its module, with the names and types of its inputs. A
+    call is then its number, its shape, its key, and for each input where its bytes are: for one that is JSON the
+    number of a blob, for all others the checksum with the number of a blob or the path of a file.
+    """
 
     def __init__(self) -> None:
         self._sent: set[str] = set()
-        self._types: dict[Type, Any] = {}
+        self._shapes: dict[tuple[Any, ...], int] = {}
 
-    def pack(self, calls: Iterable[tuple[int, Call]], sources: dict[Checksum, Source]) -> bytes:
+    def pack(self, calls: Iterable[tuple[int, Call]], sources: Mapping[Checksum, Source]) -> bytes:
         """One frame with the numbered calls and their inputs."""
         modules: dict[str, Any] = {}
+        shapes: list[Any] = []
         blobs: list[bytes] = []
         placed: dict[Checksum, int | str] = {}
         rows = []
         for number, call in calls:
-            frame = call.calculation.frame
-            if frame.module not in self._sent:
-                self._sent.add(frame.module)
-                modules[frame.module] = call.module.document()
-            inputs = []
-            for name, ref in call.calculation.inputs:
+            calculation = call.calculation
+            module = calculation.frame.module
+            known = (module, *[(name, _kind(ref.type)) for name, ref in calculation.inputs])
+            shape = self._shapes.get(known)
+            if shape is None:
+                shape = self._shapes[known] = len(self._shapes)
+                shapes.append([shape, module, [(name, ref.type.document()) for name, ref in calculation.inputs]])
+                if module not in self._sent:
+                    self._sent.add(module)
+                    modules[module] = call.module.document()
+            inputs: list[Any] = []
+            for _, ref in calculation.inputs:
                 where = placed.get(ref.checksum)
                 if where is None:
-                    source = sources[ref.checksum]
-                    if isinstance(source, bytes):
-                        blobs.append(source)
-                        source = len(blobs) - 1  # type: ignore[assignment]
-                    where = placed[ref.checksum] = source  # type: ignore[assignment]
-                inputs.append((name, self._document(ref.type), ref.checksum, where))
-            rows.append((number, frame.module, call.calculation.key, inputs))
-        return pack({"modules": modules, "calls": rows} if modules else {"calls": rows}, blobs)
+                    where = placed[ref.checksum] = _place(sources[ref.checksum], blobs)
+                inputs.append(where if type(where) is int and ref.type.inline else (ref.checksum, where))
+            rows.append((number, shape, calculation.key, inputs))
+        header: dict[str, Any] = {"calls": rows}
+        if shapes:
+            header |= {"modules": modules, "shapes": shapes}
+        return pack(header, blobs)
 
-    def _document(self, kind: Type) -> Any:
-        found = self._types.get(kind)
-        if found is None:
-            found = self._types[kind] = kind.document()
-        return found
+
+def _kind(kind: Type) -> str | Type:
+    """What stands for a type where types are compared: hashing one costs more than all the rest."""
+    return kind.name if PLAIN.get(kind.name) is kind else kind
+
+
+def _place(source: Source, blobs: list[bytes]) -> int | str:
+    if isinstance(source, str):
+        return source
+    blobs.append(source)
+    return len(blobs) - 1
 
 
 class Results:
