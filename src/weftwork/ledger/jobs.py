@@ -100,6 +100,9 @@ class _Outcome:
         self._records: list[Row] = []
         # A private and a shared job of one key may end in one call: what the one answers the other is held against.
         self._fresh: dict[int, tuple[int, Record]] = {}
+        # What succeeded together is told by one event: its text is made once.
+        self._event: Event | None = None
+        self._text = ""
 
     def add(
         self, ending: Ending, job: int, epoch: int, private: int, calculation: int, answer: int = 0, body: Any = None
@@ -112,7 +115,9 @@ class _Outcome:
                 first = answer, documents.record_of(record.key, body)
             own, record = self._record(record, private, calculation, first)
         self.answers[ending.job] = record
-        self.jobs.append((job, ending.event.kind, own, documents.event_text(ending.event)))
+        if ending.event is not self._event:
+            self._event, self._text = ending.event, documents.event_text(ending.event)
+        self.jobs.append((job, ending.event.kind, own, self._text))
 
     def _record(
         self, record: Record, private: int, calculation: int, first: tuple[int, Record] | None

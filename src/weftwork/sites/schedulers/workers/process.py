@@ -68,7 +68,7 @@ class Setup:
 
 
 class WorkerProcess:
-    """A running worker. ``on_frame`` gets what it says, ``on_exit`` is called once when it is gone."""
+    """A running worker. ``on_frames`` gets what it says, ``on_exit`` is called once when it is gone."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class WorkerProcess:
         folder: Path,
         spool: Path,
         setup: Setup,
-        on_frame: Callable[[WorkerProcess, Frame], None],
+        on_frames: Callable[[WorkerProcess, list[Frame]], None],
         on_exit: Callable[[WorkerProcess], None],
     ) -> None:
         self.name = name
@@ -88,7 +88,7 @@ class WorkerProcess:
         self.log_end = 0
         self.batches = Batches()
         self._folder = folder
-        self._on_frame = on_frame
+        self._on_frames = on_frames
         self._on_exit = on_exit
         self._loop = asyncio.get_running_loop()
         self._unpacker = Unpacker()
@@ -202,12 +202,16 @@ class WorkerProcess:
             if not data:
                 break
             self._unpacker.feed(data)
+            frames = []
             try:
                 while (frame := self._unpacker.next()) is not None:
-                    self._on_frame(self, frame)
+                    frames.append(frame)
             except Corrupt:
                 self.kill()
                 break
+            finally:
+                if frames:
+                    self._on_frames(self, frames)
 
     def look(self) -> None:
         """Hear what it has said, and whether it is gone; for where there is no pidfd, and while no bell rings."""

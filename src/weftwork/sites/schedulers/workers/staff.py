@@ -100,32 +100,36 @@ class Staff:
         if not seat.load:
             self.kill(seat)
 
-    def _heard(self, process: WorkerProcess, frame: Frame) -> None:
-        seat, header = self._seats[process], frame.header
-        if "n" in header:
-            self._result(seat, frame)
-        elif "need" in header:
-            self._pool.spawn(self._supply(process, Checksum(header["need"])))
-        elif "ready" in header:
-            process.ready = True
-            process.log_end = header["log_end"]
-            seat.since = time.monotonic()
-            seat.lane.deaths.clear()
-        elif "refused" in header:
-            seat.refusal = from_document(header["refused"])
+    def _heard(self, process: WorkerProcess, frames: list[Frame]) -> None:
+        seat = self._seats[process]
+        results = [frame for frame in frames if "n" in frame.header]
+        if results:
+            self._ended(seat, results)
+        for frame in frames:
+            header = frame.header
+            if "need" in header:
+                self._pool.spawn(self._supply(process, Checksum(header["need"])))
+            elif "ready" in header:
+                process.ready = True
+                process.log_end = header["log_end"]
+                seat.since = time.monotonic()
+                seat.lane.deaths.clear()
+            elif "refused" in header:
+                seat.refusal = from_document(header["refused"])
         self._pool.wake()
 
-    def _result(self, seat: Seat, frame: Frame) -> None:
-        header = frame.header
-        entry = seat.outstanding.pop(header["n"], None)
-        seat.process.log_end = header["log_end"]
+    def _ended(self, seat: Seat, results: list[Frame]) -> None:
+        """Calls are over, in the order in which they ran."""
         seat.since = time.monotonic()
-        seat.lane.took(header["s"])
+        seat.process.log_end = results[-1].header["log_end"]
+        seat.lane.took(sum([frame.header["s"] for frame in results]) / len(results), len(results))
+        for frame in results:
+            entry = seat.outstanding.pop(frame.header["n"], None)
+            if entry is not None:
+                self._pool.finish(entry, self._results.outcome(frame))
         if not seat.outstanding:
             seat.idle_since = seat.since
-        if entry is not None:
-            self._pool.finish(entry, self._results.outcome(frame))
-        if "retire" in header:
+        if "retire" in results[-1].header:
             self.retire(seat)
         elif seat.process.retiring and not seat.load:
             self.kill(seat)

@@ -18,6 +18,9 @@ from weftwork.ports import Call, CallOutcome, Store
 _INLINE: Final = 1 << 20
 """Bytes up to which an input travels in the frame."""
 
+_PLAIN_RESULT: Final = 5
+"""Fields of a result that has nothing to tell beside its outputs."""
+
 Source = bytes | str
 """The bytes of a buffer, or the path of a file that has them."""
 
@@ -137,16 +140,20 @@ class Results:
     def outcome(self, frame: Frame) -> CallOutcome:
         """The outcome that a result's frame tells."""
         header, blobs = frame
-        log = blobs[0] if "log" in header else b""
         observed: dict[str, Any] = {"seconds": header["s"], "started": header["at"]}
+        if len(header) == _PLAIN_RESULT and "out" in header:
+            return CallOutcome(self._outputs(header["out"], blobs), (), None, observed)
+        log = blobs[0] if "log" in header else b""
         for name in ("memory", "warnings", "outside"):
             if name in header:
                 observed[name] = header[name]
         if "error" in header:
             return CallOutcome(error=from_document(header["error"]), observed=observed, log=log)
-        outputs = {name: (self._type(kind), _data(where, blobs)) for name, kind, where in header["out"]}
-        buffers = [_data(where, blobs) for where in header["buffers"]] if "buffers" in header else ()
-        return CallOutcome(outputs, buffers, None, observed, log)
+        buffers = [_data(where, blobs) for where in header["buffers"]]
+        return CallOutcome(self._outputs(header["out"], blobs), buffers, None, observed, log)
+
+    def _outputs(self, told: list[Any], blobs: list[bytes]) -> dict[str, tuple[Type, bytes | Path]]:
+        return {name: (self._type(kind), _data(where, blobs)) for name, kind, where in told}
 
     def _type(self, kind: Any) -> Type:
         if not isinstance(kind, str):
