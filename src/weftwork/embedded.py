@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from weftwork import config
 from weftwork.core.binding import scalar_inputs
+from weftwork.core.building import building
 from weftwork.core.calculation import Calculation, Explanation
 from weftwork.core.checksum import Checksum, canonical
 from weftwork.core.expression import Literal
@@ -19,8 +20,9 @@ from weftwork.core.job import Record
 from weftwork.core.messages import Binding, Outcome
 from weftwork.core.module import Command, Module, Output
 from weftwork.core.placement import Placement, Resources
-from weftwork.core.step import Overrides
+from weftwork.core.step import NOTHING, Overrides
 from weftwork.core.values import Ref, Type
+from weftwork.core.workflow import Workflow
 from weftwork.engine import again, logs, why
 from weftwork.engine.driver import Driver, StepEvent
 from weftwork.engine.engine import Engine
@@ -37,10 +39,6 @@ from weftwork.ports import RunRow
 
 HEED = 0.2
 """Seconds between two looks at whether somebody asked for the end of a run."""
-
-
-NOTHING = Overrides()
-"""What a caller says who says nothing about the placement."""
 
 
 class Embedded:
@@ -162,11 +160,12 @@ class Embedded:
     def _submit_workflow(
         self, prepared: Prepared, inputs: Mapping[str, Any], placement: Placement, watch: Watch | None
     ) -> Run:
-        bound, scalars = self._bind_workflow(prepared, inputs)
-        workflow = prepared.workflow
-        assert workflow is not None
+        assert prepared.workflow is not None
+        with building():
+            text = canonical(prepared.workflow.document())
+        bound, scalars = self._bind_workflow(prepared, prepared.workflow, text, inputs)
         document = {
-            "workflow": str(Checksum.of(canonical(workflow.document()))),
+            "workflow": str(Checksum.of(text)),
             "inputs": {name: _binding_document(each) for name, each in bound.items()},
             "placement": placement.document(),
         }
@@ -175,13 +174,11 @@ class Embedded:
         return self._drive(row, prepared, bound, scalars, placement, watch)
 
     def _bind_workflow(
-        self, prepared: Prepared, inputs: Mapping[str, Any]
+        self, prepared: Prepared, workflow: Workflow, text: bytes, inputs: Mapping[str, Any]
     ) -> tuple[dict[str, Binding], dict[str, Any]]:
-        """A workflow's inputs, and the values of those that its conditions look at."""
-        workflow = prepared.workflow
-        assert workflow is not None
+        """A workflow's inputs, and the values of those that its conditions look at. ``text`` is its document, to be stored."""
         shell = _signature_of(prepared)
-        beside = [canonical(workflow.document()), *_carried(prepared)]
+        beside = [text, *_carried(prepared)]
         bound: dict[str, Binding] = dict(self.home.binder.bind(shell, inputs, beside))
         needed = scalar_inputs(workflow)
         scalars = {

@@ -120,6 +120,21 @@ def test_a_run_that_is_asked_for_again_comes_from_the_cache(place: Place, sessio
     assert all(event.cached for event in ended)
 
 
+def test_steps_that_share_a_calculation_are_all_told_of(place: Place, session: Embedded) -> None:
+    """One job for equal steps, whichever run it is of: the others have no job of their own to tell of them."""
+    one = weft.submit(flows.alike, log=place.log, seconds=0.3)
+    two = weft.submit(flows.alike, log=place.log, seconds=0.3)
+    assert one.result() == two.result() == 10
+    assert set(place.executions().values()) == {1}
+    rows = [row for run in (one, two) for row in session.home.ledger.steps(run.id)]
+    assert [(row.step, row.state) for row in rows] == 2 * [
+        ("nap", "succeeded"),
+        ("nap_2", "succeeded"),
+        ("sum", "succeeded"),
+    ]
+    assert len({row.job for row in rows if row.step != "sum"}) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["resume", "again"])
 def test_a_killed_run_goes_on_in_another_process(place: Place, how: str) -> None:

@@ -12,7 +12,7 @@ from weftwork.core.expression import Constant, Expression, InputOf, Key, ListOf,
 from weftwork.core.expression import leaves as parts
 from weftwork.core.messages import Binding, Submit, TaskId
 from weftwork.core.module import ABSENT, Module, nearest
-from weftwork.core.step import Candidate, Step
+from weftwork.core.step import Overrides, Step
 from weftwork.core.values import Ref
 from weftwork.core.workflow import Workflow
 from weftwork.errors import Invalid
@@ -50,14 +50,22 @@ class Values:
             raise Invalid("an item is used in a step without for_each")
         return Literal(item[0]) if isinstance(expression, Key) else item[1]
 
-    def submit(self, step: str, task: TaskId, program: Candidate, item: Item | None = None) -> Submit:
-        """The task of a program with its inputs bound. Inputs that read a skipped step are left to their defaults."""
-        inputs = {}
-        for name, expression in program.inputs.items():
+    def submit(
+        self,
+        step: str,
+        task: TaskId,
+        module: Checksum,
+        inputs: Mapping[str, Expression],
+        placement: Overrides,
+        item: Item | None = None,
+    ) -> Submit:
+        """The task of a module with its inputs bound. Inputs that read a skipped step are left to their defaults."""
+        bound = {}
+        for name, expression in inputs.items():
             value = self.resolve(expression, item)
             if value is not None:
-                inputs[name] = value
-        return Submit(task, step, program.module, inputs, program.placement)
+                bound[name] = value
+        return Submit(task, step, module, bound, placement)
 
     def missing(self, step: Step) -> str:
         """Why the step cannot run because a step that it reads was skipped; empty if it can."""
@@ -118,6 +126,7 @@ def scalar_inputs(workflow: Workflow) -> frozenset[str]:
     return frozenset(
         operand.name
         for step in workflow.steps
+        if step.when is not None or step.race is not None
         for condition in step.conditions()
         for leaf in leaves(condition)
         for operand in operands(leaf)

@@ -17,7 +17,7 @@ from weftwork.core.condition import RESERVED, Compare, Condition, Operand, Term,
 from weftwork.core.cycles import cycles
 from weftwork.core.expression import Constant, Expression, InputOf, Item, Key, ListOf, Literal, OutputOf
 from weftwork.core.module import ABSENT, Input, Module, nearest
-from weftwork.core.step import Candidate, Step
+from weftwork.core.step import Step
 from weftwork.core.values import ANY, JSON, STR, Type, convert, fits, infer
 from weftwork.core.workflow import Workflow
 from weftwork.errors import Invalid
@@ -65,6 +65,14 @@ class Types:
         self.inputs = {each.name: each.type for each in workflow.inputs}
         self.steps = {each.name: each for each in workflow.steps}
         self._outputs: dict[str, dict[str, Type]] = {}
+        self._modules: dict[Checksum, _Signature] = {}
+
+    def signature(self, module: Checksum) -> _Signature:
+        """The inputs and outputs of a module by name."""
+        known = self._modules.get(module)
+        if known is None:
+            known = self._modules[module] = _Signature(self.modules[module])
+        return known
 
     def of(self, expression: Expression, step: Step | None = None) -> Type:
         """The type of an expression, which stands in a step where it is about an item."""
@@ -100,14 +108,25 @@ class Types:
         """The type of the output of one item of a step. All candidates of a race must have it, of one type."""
         if step not in self.steps:
             raise Invalid(f"there is no step {step!r}{nearest(step, self.steps)}")
-        if step not in self._outputs:
-            self._outputs[step] = _common_outputs(self.steps[step], self.modules)
-        known = self._outputs[step]
+        own = self.steps[step].module
+        known = self.signature(own).outputs if own is not None else self._common_outputs(step)
         if output not in known:
             raise Invalid(
                 f"step {step} has no output {output!r}{nearest(output, known)}; its outputs are {', '.join(known)}"
             )
         return known[output]
+
+    def _common_outputs(self, step: str) -> dict[str, Type]:
+        """The outputs that every candidate has; where their types differ, the one that all fit, else any."""
+        if step not in self._outputs:
+            each_has = [self.signature(program.module).outputs for program in self.steps[step].programs()]
+            common = self._outputs[step] = {}
+            for name in each_has[0]:
+                types = [has[name] for has in each_has if name in has]
+                if len(types) == len(each_has):
+                    widest = [one for one in types if all(fits(other, one) for other in types)]
+                    common[name] = widest[0] if widest else ANY
+        return self._outputs[step]
 
     def item(self, step: Step) -> tuple[Type, Type]:
         """The types of the key and the item of a step's ``for_each``."""
@@ -130,16 +149,25 @@ class Types:
 _INT = Type("int")
 
 
-def _common_outputs(step: Step, modules: Mapping[Checksum, Module]) -> dict[str, Type]:
-    """The outputs that every candidate has; where their types differ, the one that all fit, else any."""
-    each_has = [{each.name: each.type for each in modules[program.module].outputs} for program in step.programs()]
-    common = {}
-    for name in each_has[0]:
-        types = [has[name] for has in each_has if name in has]
-        if len(types) == len(each_has):
-            widest = [one for one in types if all(fits(other, one) for other in types)]
-            common[name] = widest[0] if widest else ANY
-    return common
+class _Signature:
+    """A module as many steps are held against it. ``fitting`` are types that were found to fit an input."""
+
+    def __init__(self, module: Module) -> None:
+        self.name = module.name
+        self.inputs = {each.name: each for each in module.inputs}
+        self.required = [each for each in module.inputs if each.required]
+        self.outputs = {each.name: each.type for each in module.outputs}
+        self.reserved = [each.name for each in module.outputs if each.name in RESERVED]
+        self.fitting: dict[str, list[Type]] = {}
+
+    def fits(self, name: str, actual: Type) -> bool:
+        """Whether a value of a type may stand at an input."""
+        fitting = self.fitting.setdefault(name, [])
+        if not any(each is actual for each in fitting):
+            if not _may_fit(actual, self.inputs[name].type):
+                return False
+            fitting.append(actual)
+        return True
 
 
 def _problems(workflow: Workflow, modules: Mapping[Checksum, Module]) -> Iterator[Problem]:
@@ -152,18 +180,21 @@ def _problems(workflow: Workflow, modules: Mapping[Checksum, Module]) -> Iterato
         if each.default is not ABSENT:
             yield from _attempt(("inputs", each.name), partial(convert, each.type, each.default, "the default"))
     unknown = {module for module in workflow.modules() if module not in modules}
-    for step in workflow.steps:
-        for program in step.programs():
-            if program.module in unknown:
-                yield Problem(("steps", step.name, "module"), f"the module {program.module.short} is not here")
     if unknown:
+        for step in workflow.steps:
+            for program in step.programs():
+                if program.module in unknown:
+                    yield Problem(("steps", step.name, "module"), f"the module {program.module.short} is not here")
         return
     types = Types(workflow, modules)
     for step in workflow.steps:
         yield from _step(step, types)
     for name, expression in workflow.outputs.items():
         yield from _attempt(("outputs", name), partial(types.of, expression))
-    waits = {each.name: {**each.reads(), **each.waits_for()} for each in workflow.steps}
+    waits = {
+        each.name: each.reads() if each.when is None else {**each.reads(), **each.waits_for()}
+        for each in workflow.steps
+    }
     for cycle in cycles(waits):
         what = "waits for itself" if len(cycle) == 1 else "is part of a cycle: none of these can begin"
         yield Problem(("steps", cycle[0]), f"{what}: {' → '.join([*cycle, cycle[0]])}")
@@ -193,39 +224,54 @@ def _step(step: Step, types: Types) -> Iterator[Problem]:
         yield from _attempt((*path, "for_each"), lambda: types.item(step))
     if step.when is not None:
         yield from _condition(step.when, types, (*path, "when"))
-    for program in step.programs():
-        yield from _program(step, program, types)
+    if step.module is not None:
+        yield from _program(step, "", step.module, step.inputs, types)
     if step.race is not None:
+        for each in step.programs():
+            yield from _program(step, each.name, each.module, each.inputs, types)
         yield from _race(step, types)
 
 
-def _program(step: Step, program: Candidate, types: Types) -> Iterator[Problem]:
+def _program(
+    step: Step, candidate: str, module: Checksum, inputs: Mapping[str, Expression], types: Types
+) -> Iterator[Problem]:
     """The inputs of a module, against what they are bound to."""
-    module, path = types.modules[program.module], ("steps", step.name)
-    own = path if not program.name else (*path, "race", "candidates", program.name)
-    for output in module.outputs:
-        if output.name in RESERVED:
-            yield Problem(
-                own, f"module {module.name} has an output {output.name!r}, which asks how a step ended; rename it"
-            )
-    known = {each.name: each for each in module.inputs}
-    for name, expression in program.inputs.items():
+    signature = types.signature(module)
+    path: Path = ("steps", step.name)
+    own = path if not candidate else (*path, "race", "candidates", candidate)
+    for output in signature.reserved:
+        yield Problem(own, f"module {signature.name} has an output {output!r}, which asks how a step ended; rename it")
+    known = signature.inputs
+    for name, expression in inputs.items():
+        declared = known.get(name)
+        if declared is not None and _surely_fits(signature, name, expression, step, types):
+            continue
         # An input that stands at the step is told there, not once for each candidate.
         shared = step.inputs.get(name) is expression
         where = (*(path if shared else own), "inputs", name)
-        if name not in known:
+        if declared is None:
             yield Problem(
                 where,
-                f"module {module.name} has no input {name!r}{nearest(name, known)}; its inputs are {', '.join(known) or 'none'}",
+                f"module {signature.name} has no input {name!r}{nearest(name, known)}; its inputs are {', '.join(known) or 'none'}",
             )
         else:
-            yield from _input(known[name], expression, step, types, where)
-    for each in module.inputs:
-        if each.required and each.name not in program.inputs:
+            yield from _input(declared, expression, step, types, where)
+    for each in signature.required:
+        if each.name not in inputs:
             yield Problem(
                 (*own, "inputs"),
-                f"input {each.name!r} of module {module.name} is missing; a value of type {each.type} is expected",
+                f"input {each.name!r} of module {signature.name} is missing; a value of type {each.type} is expected",
             )
+
+
+def _surely_fits(signature: _Signature, name: str, expression: Expression, step: Step, types: Types) -> bool:
+    """Whether an output of another step is of a type that is known to fit: what most inputs of a large workflow are."""
+    if type(expression) is not OutputOf:
+        return False
+    try:
+        return signature.fits(name, types.of(expression, step))
+    except Invalid:
+        return False
 
 
 def _input(declared: Input, expression: Expression, step: Step, types: Types, where: Path) -> Iterator[Problem]:

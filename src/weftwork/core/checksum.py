@@ -106,7 +106,8 @@ def canonical(value: Any) -> bytes:
     try:
         if type(value) is int:
             return str(value).encode("ascii")
-        _check(value, (), set())
+        if not _plain(value, 0):
+            _check(value, (), set())
         return _ENCODER.encode(value).encode("utf-8")
     except (ValueError, RecursionError) as error:
         if isinstance(error, Invalid):
@@ -154,6 +155,23 @@ def from_canonical_all(buffers: Sequence[bytes]) -> list[Any]:
 _COMMALESS = frozenset({type(None), bool, int, float})
 _TEXT = frozenset({str})
 _SCALARS = frozenset({*_COMMALESS, str, Checksum})
+
+
+def _plain(value: Any, depth: int) -> bool:
+    """Whether there is surely nothing that JSON cannot say. Quick, since it keeps no account of where it is."""
+    kind = type(value)
+    if kind is dict:
+        for key in value:
+            if type(key) is not str:
+                return False
+        value = value.values()
+    elif kind is not list:
+        return kind in _SCALARS
+    for item in value:
+        kind = type(item)
+        if kind not in _SCALARS and (depth > 400 or not _plain(item, depth + 1)):
+            return False
+    return True
 
 
 def _check(value: Any, path: tuple[Any, ...], above: set[int]) -> None:

@@ -55,7 +55,8 @@ _ONE: Final[tuple[Item, ...]] = ((0, Literal(None)),)
 @dataclass(slots=True, eq=False)
 class _Node:
     """A step as the flow has it. ``pending`` counts the steps it reads that have not ended; ``verdict`` is what its
-    condition came to: true, false, never, or ``None`` while it is open; ``upstream`` is why it must not run."""
+    condition came to: true, false, never, or ``None`` while it is open; ``upstream`` is why it must not run; ``lacks``
+    says that a step that it reads was skipped."""
 
     step: Step
     state: str = "waiting"
@@ -64,6 +65,7 @@ class _Node:
     watchers: list[_Node] = field(default_factory=list)
     verdict: bool | OneOf["never"] | None = True
     upstream: str = ""
+    lacks: bool = False
     result: StepResult | None = None
     scalars: Mapping[str, Any] | None = None
     units: _Units | None = None
@@ -171,11 +173,13 @@ class Flow:
         while self._ended:
             node = self._ended.popleft()
             assert node.result is not None
-            stops = node.state in ("failed", "cancelled")
+            stops, skipped = node.state in ("failed", "cancelled"), node.state == "skipped"
             for reader in node.readers:
                 reader.pending -= 1
                 if stops and not reader.upstream:
                     reader.upstream = f"{node.step.name} failed" if node.state == "failed" else node.result.why
+                if skipped:
+                    reader.lacks = True
                 if reader.pending == 0 or stops:
                     self._decide(reader)
             for watcher in node.watchers:
@@ -238,7 +242,7 @@ class Flow:
 
     def _begin(self, node: _Node) -> None:
         step, values = node.step, self._values
-        lacks = values.missing(step)
+        lacks = values.missing(step) if node.lacks else ""
         if lacks:
             self._settle(node, StepResult("skipped", lacks))
         elif step.for_each is not None:
@@ -247,7 +251,8 @@ class Flow:
             self._run(node, _ONE)
         else:
             node.state = "running"
-            self._submit(node, 0, values.submit(step.name, step.name, step.programs()[0]))
+            assert step.module is not None
+            self._submit(node, 0, values.submit(step.name, step.name, step.module, step.inputs, step.placement))
 
     def _map(self, node: _Node, over: Binding | None) -> None:
         assert over is not None
@@ -269,10 +274,15 @@ class Flow:
         for index, item in enumerate(items):
             task = step.name if step.for_each is None else f"{step.name}[{index}]"
             if step.race is None:
-                self._submit(node, index, values.submit(step.name, task, programs[0], item))
+                only = programs[0]
+                submit = values.submit(step.name, task, only.module, only.inputs, only.placement, item)
+                self._submit(node, index, submit)
                 continue
             candidates = {
-                each.name: values.submit(step.name, f"{task}{{{each.name}}}", each, item) for each in programs
+                each.name: values.submit(
+                    step.name, f"{task}{{{each.name}}}", each.module, each.inputs, each.placement, item
+                )
+                for each in programs
             }
             race = RaceOf(task, candidates, step.race.accept, self._input_scalars)
             node.units.races[index] = race

@@ -5,14 +5,14 @@ Owns the document of a step. Whether it fits the rest of the workflow is the bus
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from weftwork.core import expression as expressions
 from weftwork.core.checksum import Checksum
 from weftwork.core.condition import Condition, steps_of
-from weftwork.core.expression import Expression, OutputOf
+from weftwork.core.expression import Expression, ListOf, OutputOf
 from weftwork.core.grammar import parse
 from weftwork.core.module import nearest
 from weftwork.core.placement import Placement, Resources
@@ -53,7 +53,7 @@ class Overrides:
     def of(document: Mapping[str, Any]) -> Overrides:
         """From a document. Raises :class:`~weftwork.errors.Invalid` for resources that are not known or not readable."""
         if not document:
-            return _NONE
+            return NOTHING
         known = [each.name for each in fields(Overrides)]
         for name in document:
             if name not in known:
@@ -65,7 +65,8 @@ class Overrides:
         return Overrides(**{**document, "resources": tuple(sorted(resources.items()))})
 
 
-_NONE = Overrides()
+NOTHING = Overrides()
+"""What is said by who says nothing: one object for all, which costs nothing to tell from others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +139,12 @@ class Step:
         """The steps whose outputs it needs, each once, in order of appearance."""
         found: dict[str, None] = {}
         for each in self._expressions():
-            for leaf in expressions.leaves(each):
-                if isinstance(leaf, OutputOf):
-                    found[leaf.step] = None
+            if type(each) is OutputOf:
+                found[each.step] = None
+            elif type(each) is ListOf:
+                for leaf in expressions.leaves(each):
+                    if type(leaf) is OutputOf:
+                        found[leaf.step] = None
         return found
 
     def waits_for(self) -> dict[str, None]:
@@ -152,12 +156,12 @@ class Step:
         accept = None if self.race is None else self.race.accept
         return tuple(each for each in (self.when, accept) if each is not None)
 
-    def _expressions(self) -> Iterator[Expression]:
-        if self.for_each is not None:
-            yield self.for_each.over
-        yield from self.inputs.values()
-        for each in () if self.race is None else self.race.candidates:
-            yield from each.inputs.values()
+    def _expressions(self) -> Iterable[Expression]:
+        if self.for_each is None and self.race is None:
+            return self.inputs.values()
+        over = [] if self.for_each is None else [self.for_each.over]
+        candidates = () if self.race is None else self.race.candidates
+        return [*over, *self.inputs.values(), *(value for each in candidates for value in each.inputs.values())]
 
     def document(self) -> dict[str, Any]:
         out: dict[str, Any] = {"name": self.name, "inputs": _inputs(self.inputs)}
@@ -172,7 +176,7 @@ class Step:
             }
         if self.race is not None:
             out["race"] = _race_document(self.race)
-        if self.placement != _NONE:
+        if self.placement is not NOTHING and self.placement != NOTHING:
             out["placement"] = self.placement.document()
         return out | ({"description": self.description} if self.description else {})
 
@@ -208,7 +212,7 @@ def _race_document(race: Race) -> dict[str, Any]:
     out: dict[str, Any] = {
         "candidates": [
             {"name": each.name, "module": str(each.module), "inputs": _inputs(each.inputs)}
-            | ({"placement": each.placement.document()} if each.placement != _NONE else {})
+            | ({"placement": each.placement.document()} if each.placement != NOTHING else {})
             for each in race.candidates
         ]
     }

@@ -59,7 +59,9 @@ class Workflow:
 
     def modules(self) -> frozenset[Checksum]:
         """The modules that its steps use."""
-        return frozenset(program.module for step in self.steps for program in step.programs())
+        plain = {step.module for step in self.steps if step.module is not None}
+        races = [step.race for step in self.steps if step.race is not None]
+        return frozenset(plain.union(each.module for race in races for each in race.candidates))
 
     def document(self) -> dict[str, Any]:
         """The workflow as a JSON document; :attr:`checksum` names it."""

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, Final
 
 from weftwork.core import codecs
+from weftwork.core.building import building
 from weftwork.core.calculation import Calculation, Frame
 from weftwork.core.checksum import Checksum, canonical, from_canonical
 from weftwork.core.expression import Literal
@@ -85,13 +86,15 @@ class Asker:
     def start(self, flow: Flow, before: Mapping[str, StepRow]) -> Turn:
         """The first turn; ``before`` is how the steps stood when the run was interrupted."""
         self._flow, self._before = flow, dict(before)
-        return self._turn(flow.start())
+        with building():
+            return self._turn(flow.start())
 
     def handle(self, events: Sequence[Event]) -> Turn:
         """What follows from the events, as far as records lead."""
         events = [*self._events, *events]
         self._events = []
-        return self._turn(self._flow.handle(events) if events else ())
+        with building():
+            return self._turn(self._flow.handle(events) if events else ())
 
     def needs_scalars(self, submit: Submit) -> frozenset[str]:
         """The outputs whose values the flow needs with the end of a task."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from weftwork.core.building import building
 from weftwork.core.checksum import Checksum
 from weftwork.core.flow import Flow
 from weftwork.core.job import Record
@@ -114,7 +115,8 @@ class Driver:
         before = {row.step: row for row in self._engine.ledger.steps(self._run)}
         # What was told of a step before may be a row of its own, which then has to be kept true.
         self._written.update(before)
-        flow = Flow(self._workflow, self._modules, inputs, scalars)
+        with building():
+            flow = Flow(self._workflow, self._modules, inputs, scalars)
         return self._asker.start(flow, before)
 
     async def _carry_out(self, turn: Turn) -> Outcome | None:

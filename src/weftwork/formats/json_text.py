@@ -16,6 +16,9 @@ _TOKEN = re.compile(r'[ \t\r\n]*(?:("(?:[^"\\]|\\.)*")|([\[\]{}:,])|([^\s\[\]{}:
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
+_HOLDERS = frozenset({dict, list})
+
+
 class _Twice(ValueError):
     pass
 
@@ -72,17 +75,14 @@ def _int(text: str) -> int:
 
 
 def _deep(value: Any) -> bool:
-    level = [value]
+    level = [value] if type(value) in _HOLDERS else []
     for _ in range(MAX_DEPTH + 1):
-        level = [
-            item
-            for each in level
-            if isinstance(each, (dict, list))
-            for item in (each.values() if isinstance(each, dict) else each)
-        ]
         if not level:
             return False
-    return any(isinstance(each, (dict, list)) for each in level)
+        level = [
+            item for each in level for item in (each.values() if type(each) is dict else each) if type(item) in _HOLDERS
+        ]
+    return bool(level)
 
 
 class _Places:

@@ -6,8 +6,9 @@ A kind says what is wrong with a value (:meth:`Kind.faults`) and how JSON Schema
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Protocol
 
 from weftwork.core.checksum import shorten
@@ -24,7 +25,7 @@ class Kind(Protocol):
     @property
     def text(self) -> str: ...
 
-    def faults(self, value: Any, path: Where) -> Iterator[Fault]:
+    def faults(self, value: Any, path: Where) -> Sequence[Fault]:
         """What is wrong with the structure of a value; nothing when it fits."""
         ...
 
@@ -46,9 +47,10 @@ class Leaf:
     fits: Callable[[Any], bool]
     hint: str = ""
 
-    def faults(self, value: Any, path: Where) -> Iterator[Fault]:
-        if not self.fits(value):
-            yield path, f"{given(value)} is given where {self.text} is expected{self.hint or _quotes(self, value)}"
+    def faults(self, value: Any, path: Where) -> Sequence[Fault]:
+        if self.fits(value):
+            return ()
+        return [(path, f"{given(value)} is given where {self.text} is expected{self.hint or _quotes(self, value)}")]
 
     def schema(self) -> Schema:
         return dict(self.document)
@@ -66,14 +68,14 @@ class Listed:
     least: int = 0
     most: int | None = None
 
-    def faults(self, value: Any, path: Where) -> Iterator[Fault]:
+    def faults(self, value: Any, path: Where) -> Sequence[Fault]:
+        wrong = [(path, f"{given(value)} is given where {self.text} is expected")]
         if not isinstance(value, list):
-            yield path, f"{given(value)} is given where {self.text} is expected"
-            return
-        if len(value) < self.least or (self.most is not None and len(value) > self.most):
-            yield path, f"{given(value)} is given where {self.text} is expected"
+            return wrong
+        found = wrong if len(value) < self.least or (self.most is not None and len(value) > self.most) else []
         for index, each in enumerate(value):
-            yield from self.item.faults(each, (*path, index))
+            found += self.item.faults(each, (*path, index))
+        return found
 
     def schema(self) -> Schema:
         out: Schema = {"type": "array", "items": self.item.schema()}
@@ -101,20 +103,22 @@ class Named:
     def text(self) -> str:
         return f"a mapping that gives {self.what} by its name"
 
-    def faults(self, value: Any, path: Where) -> Iterator[Fault]:
+    def faults(self, value: Any, path: Where) -> Sequence[Fault]:
         if not isinstance(value, dict):
-            yield (
-                path,
-                f"{given(value)} is given where {self.text} is expected; write `name: ...`, a line each",
-            )
-            return
+            return [
+                (path, f"{given(value)} is given where {self.text} is expected; write `name: ...`, a line each"),
+            ]
+        found: list[Fault] = []
         if len(value) < self.least:
-            yield path, f"it is empty; {self.what} at least is expected"
+            found.append((path, f"it is empty; {self.what} at least is expected"))
+        matches, faults = _matcher(self.pattern), self.item.faults
         for name, each in value.items():
-            if not re.fullmatch(self.pattern, name):
-                yield (*path, name), f"{shorten(name)} is not the name of {self.what}; {self.rule} are expected"
-            else:
-                yield from self.item.faults(each, (*path, name))
+            if not matches(name):
+                what = f"{shorten(name)} is not the name of {self.what}; {self.rule} are expected"
+                found.append(((*path, name), what))
+            elif inner := faults(each, (*path, name)):
+                found += inner
+        return found
 
     def schema(self) -> Schema:
         out: Schema = {
@@ -135,15 +139,13 @@ class Either:
     kinds: tuple[Kind, ...]
     text: str
 
-    def faults(self, value: Any, path: Where) -> Iterator[Fault]:
-        found = [list(kind.faults(value, path)) for kind in self.kinds]
-        if all(found):
-            # The right kind is one that gets past the first look at the value.
-            inner = [each for each in found if each[0][0] != path or not each[0][1].startswith(given(value))]
-            if inner:
-                yield from inner[0]
-            else:
-                yield path, f"{given(value)} is given where {self.text} is expected"
+    def faults(self, value: Any, path: Where) -> Sequence[Fault]:
+        found = [kind.faults(value, path) for kind in self.kinds]
+        if not all(found):
+            return ()
+        # The right kind is one that gets past the first look at the value.
+        inner = [each for each in found if each[0][0] != path or not each[0][1].startswith(given(value))]
+        return inner[0] if inner else [(path, f"{given(value)} is given where {self.text} is expected")]
 
     def schema(self) -> Schema:
         return {"anyOf": [kind.schema() for kind in self.kinds]}
@@ -172,30 +174,34 @@ class Section:
     description: str
     keys: dict[str, Key] = field(default_factory=dict)
     one_of: tuple[str, ...] = ()
+    _required: tuple[str, ...] | None = None
 
     @property
     def text(self) -> str:
         return f"a mapping with the keys of {self.name}"
 
-    def faults(self, value: Any, path: Where) -> Iterator[Fault]:
+    def faults(self, value: Any, path: Where) -> Sequence[Fault]:
         if not isinstance(value, dict):
-            yield path, f"{given(value)} is given where {self.text} ({', '.join(self.keys)}) is expected"
-            return
+            return [(path, f"{given(value)} is given where {self.text} ({', '.join(self.keys)}) is expected")]
+        found: list[Fault] = []
         for name, each in value.items():
             key = self.keys.get(name)
             if key is None:
-                yield (*path, name), self._unknown(name, each)
+                found.append(((*path, name), self._unknown(name, each)))
                 continue
             if key.beside and not any(other in value for other in key.beside):
-                yield (
-                    (*path, name),
-                    f"{name} has a meaning only beside {' or '.join(key.beside)}; remove it or add that",
-                )
-            yield from key.kind.faults(each, (*path, name))
-        for name, key in self.keys.items():
-            if key.required and name not in value:
-                yield path, f"the key {name!r} is missing: {key.description}"
-        yield from self._exactly_one(value, path)
+                what = f"{name} has a meaning only beside {' or '.join(key.beside)}; remove it or add that"
+                found.append(((*path, name), what))
+            if inner := key.kind.faults(each, (*path, name)):
+                found += inner
+        if self._required is None:
+            self._required = tuple(name for name, key in self.keys.items() if key.required)
+        for name in self._required:
+            if name not in value:
+                found.append((path, f"the key {name!r} is missing: {self.keys[name].description}"))
+        if self.one_of:
+            found += self._exactly_one(value, path)
+        return found
 
     def _unknown(self, name: str, value: Any) -> str:
         keys = ", ".join(self.keys)
@@ -207,9 +213,9 @@ class Section:
         )
 
     def _exactly_one(self, value: dict[str, Any], path: Where) -> Iterator[Fault]:
-        if not self.one_of:
-            return
         found = [name for name in self.one_of if name in value]
+        if len(found) == 1:
+            return
         options = ", ".join(self.one_of[:-1]) + " or " + self.one_of[-1]
         # A misspelled one is told as such already.
         if not found and not any(nearest(name, self.one_of) for name in value if name not in self.keys):
@@ -240,6 +246,11 @@ class Section:
             if key.beside
         }
         return out | ({"dependentSchemas": beside} if beside else {})
+
+
+@cache
+def _matcher(pattern: str) -> Callable[[str], object]:
+    return re.compile(pattern).fullmatch
 
 
 def given(value: Any) -> str:

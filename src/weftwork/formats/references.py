@@ -176,9 +176,10 @@ class Scope:
 
 def with_only_outputs(expression: Expression, only: Mapping[str, str]) -> Expression:
     """The expression with ``$step`` alone replaced by the step's only output."""
-    if isinstance(expression, OutputOf) and expression.output == ONLY:
-        return OutputOf(expression.step, only.get(expression.step, ONLY))
-    if isinstance(expression, ListOf):
+    if type(expression) is OutputOf:
+        if expression.output == ONLY:
+            return OutputOf(expression.step, only.get(expression.step, ONLY))
+    elif type(expression) is ListOf:
         return ListOf(tuple(with_only_outputs(each, only) for each in expression.items))
     return expression
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from weftwork.core.building import building
 from weftwork.core.checks import validate
 from weftwork.core.checksum import Checksum, shorten
 from weftwork.core.condition import Condition, leaves, operands
@@ -38,7 +39,8 @@ def build(file: WorkflowParts, resolve: Resolve, put: Put | None = None) -> tupl
     :class:`~weftwork.core.values.File` in it. Raises Invalid with all problems, also where such a value is without a ``put``.
     """
     builder = _Builder(file, resolve, put)
-    found = builder.workflow()
+    with building():
+        found = builder.workflow()
     builder.problems.raise_all()
     assert found is not None
     return found, builder.modules
@@ -67,6 +69,7 @@ class _Builder:
         self._put = put
         self._known: dict[tuple[str, str], Module | None] = {}
         self._checksums: dict[int, Checksum] = {}
+        self._input_types: dict[int, dict[str, Type]] = {}
         self._resolved: dict[Where, Module | None] = {}
         self._signatures: dict[str, _Signature] = {}
         self._inputs = {each.name: each.type for each in file.inputs}
@@ -113,6 +116,8 @@ class _Builder:
 
     def _outputs(self, step: StepFile) -> tuple[Output, ...]:
         """The outputs that all candidates of the step have."""
+        if len(step.candidates) == 1 and (only := self._resolved.get(step.candidates[0].path)) is not None:
+            return only.outputs
         found: list[tuple[Output, ...]] = []
         for each in step.candidates:
             if each.untyped:
@@ -199,7 +204,7 @@ class _Builder:
         return Candidate(candidate.name, self._checksums[id(module)], inputs, candidate.placement)
 
     def _bound(self, module: Module | None, inputs: Mapping[str, Expression], path: Where) -> dict[str, Expression]:
-        known = {} if module is None else {each.name: each.type for each in module.inputs}
+        known = self._types_of(module)
         out = {}
         for name, expression in inputs.items():
             where = (*path, name)
@@ -207,11 +212,20 @@ class _Builder:
             out[name] = self._stored(known[name], found, where) if name in known else found
         return out
 
+    def _types_of(self, module: Module | None) -> dict[str, Type]:
+        """The types of a module's inputs, by name."""
+        if module is None:
+            return {}
+        types = self._input_types.get(id(module))
+        if types is None:
+            types = self._input_types[id(module)] = {each.name: each.type for each in module.inputs}
+        return types
+
     def _checked(self, expression: Expression, path: Where) -> Expression:
         """The expression with ``$step`` alone made whole, which only a step with one output allows."""
         found = with_only_outputs(expression, self._only)
-        for each in found.items if isinstance(found, ListOf) else (found,):
-            if isinstance(each, OutputOf) and each.output == ONLY:
+        for each in found.items if type(found) is ListOf else (found,):
+            if type(each) is OutputOf and each.output == ONLY:
                 self._several(each.step, path)
         return found
 
@@ -235,6 +249,8 @@ class _Builder:
 
         What does not convert stays, and is told by the core's check, together with all else that is wrong.
         """
+        if type(expression) is OutputOf:
+            return expression
         if isinstance(expression, ListOf):
             item = declared.item if declared.name == "list" and declared.item is not None else declared
             return ListOf(tuple(self._stored(item, each, path) for each in expression.items))

@@ -11,7 +11,7 @@ from typing import Any
 from weftwork.core.checksum import Checksum
 from weftwork.core.expression import Expression, Literal
 from weftwork.core.module import Module, nearest
-from weftwork.core.step import Overrides
+from weftwork.core.step import NOTHING, Overrides
 from weftwork.core.workflow import Workflow
 from weftwork.errors import Invalid
 from weftwork.formats.document import Document, Problems, read
@@ -21,7 +21,7 @@ from weftwork.formats.nodes import Where
 from weftwork.formats.references import ModuleReference, Scope, module_reference
 from weftwork.formats.signature import declared_inputs
 from weftwork.formats.workflow_build import Put, Resolve, build
-from weftwork.formats.workflow_keys import DECLARED_INPUT, WORKFLOW
+from weftwork.formats.workflow_keys import DECLARED_INPUT, PLACEMENT_KEYS, WORKFLOW
 from weftwork.formats.workflow_parts import CandidateFile, StepFile, WorkflowParts
 
 _INLINE = ("command", "script")
@@ -70,6 +70,7 @@ class _Reader:
         self._problems = problems
         self._aliases = self._value.get("modules", {})
         self._inline_aliases: dict[str, ModuleFile | None] = {}
+        self._references: dict[str, ModuleReference] = {}
 
     def workflow(self) -> WorkflowFile:
         value = self._value
@@ -121,7 +122,7 @@ class _Reader:
             scope.condition(value["when"], (*path, "when")) if "when" in value else None,
             scope.condition(value["accept"], (*path, "accept")) if "accept" in value else None,
             for_each,
-            self._placement(value, path) if race else Overrides(),
+            self._placement(value, path) if race else NOTHING,
             value.get("description", ""),
         )
 
@@ -168,6 +169,8 @@ class _Reader:
         return {name: scope.expression(each, (*path, name)) for name, each in value.items()}
 
     def _placement(self, value: dict[str, Any], path: Where) -> Overrides:
+        if _PLACING.isdisjoint(value):
+            return NOTHING
         said = value.get("resources", {})
         resources = read_resources(said, (*path, "resources"), self._problems)
         return Overrides(
@@ -192,7 +195,7 @@ class _Reader:
                 untyped.append(each)
                 inputs[each] = scope.expression(content, where)
                 continue
-            faults = list(DECLARED_INPUT.faults(content, where))
+            faults = DECLARED_INPUT.faults(content, where)
             for place, what in faults:
                 self._problems.add(place, what)
             if faults:
@@ -217,8 +220,12 @@ class _Reader:
         return self._outside(text, path)
 
     def _outside(self, text: str, path: Where) -> ModuleReference | None:
+        known = self._references.get(text)
+        if known is not None:
+            return known
         try:
-            return module_reference(text, self._document, path)
+            found = self._references[text] = module_reference(text, self._document, path)
+            return found
         except Invalid as error:
             self._problems.add(path, str(error).rstrip() + nearest(text, self._aliases))
             return None
@@ -236,5 +243,7 @@ class _Reader:
             return None
         return ModuleReference(name, self._document, path, inline=module)
 
+
+_PLACING = frozenset(PLACEMENT_KEYS)
 
 _MODULE_KEYS = frozenset({"outputs", "description", *PROGRAM_KEYS})

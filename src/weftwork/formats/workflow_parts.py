@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from weftwork.core.condition import Condition
 from weftwork.core.expression import Expression
 from weftwork.core.module import Input
-from weftwork.core.step import Overrides
+from weftwork.core.step import NOTHING, Overrides
 from weftwork.formats.document import Document
 from weftwork.formats.nodes import Where
 from weftwork.formats.references import ModuleReference
@@ -22,7 +22,7 @@ class CandidateFile:
     module: ModuleReference
     inputs: Mapping[str, Expression]
     path: Where
-    placement: Overrides = Overrides()
+    placement: Overrides = NOTHING
     untyped: frozenset[str] = frozenset()
 
 
@@ -38,7 +38,7 @@ class StepFile:
     when: Condition | None = None
     accept: Condition | None = None
     for_each: tuple[str, Expression] | None = None
-    placement: Overrides = Overrides()
+    placement: Overrides = NOTHING
     description: str = ""
 
 

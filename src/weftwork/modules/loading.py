@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from weftwork.core.building import building
 from weftwork.core.checks import validate
 from weftwork.core.checksum import Checksum
 from weftwork.core.module import Carried, Input, Module, by_name, nearest
@@ -136,9 +137,10 @@ def load(reference: str | os.PathLike[str]) -> Runnable:
 
 def load_document(path: Path) -> FileModule | FileWorkflow:
     """A document: a workflow where it has ``steps``, else a module."""
-    document = read(path)
-    if isinstance(document.value, dict) and "steps" in document.value:
-        return FileWorkflow(document)
+    with building():
+        document = read(path)
+        if isinstance(document.value, dict) and "steps" in document.value:
+            return FileWorkflow(document)
     return FileModule(module_of(document))
 
 

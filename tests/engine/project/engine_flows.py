@@ -47,6 +47,14 @@ def partly(log: str) -> dict[str, int]:
 
 
 @weft.workflow
+def alike(log: str, seconds: float) -> int:
+    """Two steps that ask for the same."""
+    left = work.command(log=log, value=5, seconds=seconds)
+    right = work.command(log=log, value=5, seconds=seconds)
+    return add.options(name="sum")(log, left.out, right.out)
+
+
+@weft.workflow
 def tolerant(log: str) -> dict[str, int]:
     bad = faults.flawed.options(name="bad")(log, "raise", 1)
     rescue = add.options(name="rescue", when=bad.failed)(log, 3)
