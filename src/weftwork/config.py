@@ -80,19 +80,19 @@ def open_engine(home: Home) -> Engine:
     from weftwork.engine.slots import Slots
     from weftwork.ledger import owners
     from weftwork.node.claim import is_alive
-    from weftwork.sites.local import LocalSite
+    from weftwork.sites.builtin import MachineSites
     from weftwork.sites.schedulers.local import Local
 
     owner = owners.this()
     home.ledger.register(owner, LEASE)
     jobs = home.folder / "jobs"
     slots = Slots(home.ledger, owner.id, owner.host, _capacity(), lambda holder: is_alive(str(jobs / holder)))
-    local = LocalSite(Local(home.folder, home.store, slots), home.sources.checksum)
-    return Engine(home.store, home.ledger, owner.id, {"local": local}, home.binder, home.folder)
+    sites = MachineSites(Local(home.folder, home.store, slots), home.folder, home.sources.checksum)
+    return Engine(home.store, home.ledger, owner.id, sites, home.binder, home.folder)
 
 
 def _capacity() -> Resources:
-    from weftwork.sites.local import machine_resources
+    from weftwork.sites.machine import machine_resources
 
     found = machine_resources()
     text = os.environ.get("WEFT_CPUS")

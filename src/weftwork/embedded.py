@@ -133,7 +133,7 @@ class Embedded:
 
     def _known_job(self, request: Request, record: Record) -> Job:
         """A job that has ended before it is written down."""
-        live = Live(request, self.engine.site(request.placement), self._portal.loop, cached=True)
+        live = Live(request, self.engine.site(request.placement, request.module), self._portal.loop, cached=True)
         waiter = live.join()
         live.settle(record, None)
         live.noted = self.engine.known.answered([request.calculation], request.placement)

@@ -17,7 +17,7 @@ def recorded(home: Home, module: Module, values: Mapping[str, Any]) -> Record | 
 
     Inputs are stored as a submission would store them. A hit leaves no trace in the ledger: no job is made for it.
     """
-    from weftwork.sites.local import Machine
+    from weftwork.sites.machine import Machine
 
     frame = frame_of(module, Machine(home.sources.checksum).resolve(module))
     key = Calculation.of(frame, home.binder.bind(module, values)).key

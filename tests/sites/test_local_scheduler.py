@@ -22,7 +22,7 @@ from weftwork.node.outcome import read_outcome
 from weftwork.node.supervised import connect_or_start
 from weftwork.ports import Call, Process, Report, Scheduler, Task
 from weftwork.python.decorators import module
-from weftwork.sites.local import Machine
+from weftwork.sites.machine import Machine
 from weftwork.sites.schedulers.local import Local
 from weftwork.testing.scheduler import Place, SchedulerContract
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option("-o", "--output", "targets", multiple=True, metavar="NAME=PATH", help="Save an output to a path.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document: outputs, steps, run, state.")
-@click.option("--at", "site", metavar="SITE", help="Where to run; `local` is this machine.")
+@click.option("--at", "site", metavar="SITE", help="Where to run, such as `local` or `docker`.")
 @click.option("--no-cache", is_flag=True, help="Run although results are known.")
 @click.option(
     "--resume", "earlier", metavar="RUN", help="Go on with an earlier run, or start it again with its inputs."
@@ -83,7 +83,6 @@ def _started(
 ) -> tuple[Board, Job | Run]:
     from weftwork.cli.inputs import given_inputs
     from weftwork.cli.progress import Board
-    from weftwork.core.placement import Placement
     from weftwork.core.step import Overrides
 
     prepared = session.prepare(reference)
@@ -91,7 +90,8 @@ def _started(
     values = given_inputs(prepared.inputs, pairs, file)
     names = [prepared.name] if prepared.workflow is None else [each.name for each in prepared.workflow.steps]
     board = Board(names)
-    session.engine.site(Placement(site))  # a site that does not exist is refused before anything runs
+    if site is not None:
+        session.engine.sites.named(site)  # one that does not exist is refused before anything runs
     said = Overrides(site, cache=False if no_cache else None)
     return board, session.submit(prepared, values, said, board.watch)
 

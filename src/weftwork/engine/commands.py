@@ -63,6 +63,7 @@ class Folders:
             limits=Limits(resources.time, resources.memory, resources.disk),
             expects=_expects(tools, calculation.frame.environment),
         )
+        job = site.placed(job, module, calculation.frame.environment, resources)
         folder = self.path(task)
         write_job(str(folder), job)
         return folder
@@ -245,7 +246,6 @@ def _environment(
     """The fixed environment of a command: nothing of ours, declared variables, and a script's inputs."""
     threads = str(resources.cpus)
     out = {
-        "PATH": ":".join(dict.fromkeys([*(os.path.dirname(path) for path, _ in tools.values()), *_PATH])),
         "LANG": "C.UTF-8",
         "TZ": "UTC",
         "OMP_NUM_THREADS": threads,
@@ -253,6 +253,9 @@ def _environment(
         "MKL_NUM_THREADS": threads,
         "NUMEXPR_NUM_THREADS": threads,
     }
+    if "image" not in resolved:
+        # In a container the PATH is the image's own.
+        out["PATH"] = ":".join(dict.fromkeys([*(os.path.dirname(path) for path, _ in tools.values()), *_PATH]))
     if isinstance(module.program, Command) and module.program.script is not None:
         out |= {name: "\n".join(value) for name, value in words.items() if value is not None}
         out |= {each.name: each.path or each.name for each in module.outputs if each.source == "path"}

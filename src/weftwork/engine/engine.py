@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from weftwork.engine.running import Running
 from weftwork.engine.scribe import Scribe
 from weftwork.engine.watching import Watch
 from weftwork.errors import Cancelled, Lost, Refused, SiteFailed, Unavailable, WeftError
-from weftwork.ports import Call, Claim, Claimed, Ending, Ledger, Report, Site, Store
+from weftwork.ports import Call, Claim, Claimed, Ending, Ledger, Report, Site, Sites, Store
 
 LEASE = 30.0
 """Seconds after which a silent owner on another host is taken for dead."""
@@ -43,13 +43,11 @@ class Engine:
     """Gets calculations: from the record, from whoever makes it already, or by running it. Async; one loop, on which it
     is made."""
 
-    def __init__(
-        self, store: Store, ledger: Ledger, owner: str, sites: Mapping[str, Site], binder: Binder, home: Path
-    ) -> None:
+    def __init__(self, store: Store, ledger: Ledger, owner: str, sites: Sites, binder: Binder, home: Path) -> None:
         self.store = store
         self.ledger = ledger
         self.owner = owner
-        self.sites = dict(sites)
+        self.sites = sites
         self.binder = binder
         self.home = home
         self.folders = Folders(home / "jobs", store, binder)
@@ -67,17 +65,13 @@ class Engine:
 
     # What is to run
 
-    def site(self, placement: Placement) -> Site:
-        """The site that a placement names. Raises Refused with the names that exist."""
-        name = placement.site or "local"
-        try:
-            return self.sites[name]
-        except KeyError:
-            raise Refused(f"there is no site {name!r}; the sites are {', '.join(sorted(self.sites))}") from None
+    def site(self, placement: Placement, module: Module) -> Site:
+        """The site that a placement names, or that is chosen for the module. Raises Refused, and why."""
+        return self.sites.site(placement.site, module)
 
     def frame(self, module: Module, placement: Placement) -> Frame:
         """What all calculations of a module at a site share. The environment is resolved for the site, now."""
-        site = self.site(placement)
+        site = self.site(placement, module)
         refusal = site.refusal(module, placement.resources)
         if refusal is not None:
             raise Refused(f"the site {site.name} does not take {module.name}: {refusal}")
@@ -101,7 +95,7 @@ class Engine:
         if self.closing:
             raise Refused("this engine is closed: nothing can be submitted to it any more")
         loop = asyncio.get_running_loop()
-        sites = [self.site(request.placement) for request in requests]
+        sites = [self.site(request.placement, request.module) for request in requests]
         waiters: list[Waiter] = []
         fresh: list[Live] = []
         for request, site in zip(requests, sites, strict=True):
@@ -332,8 +326,8 @@ class Engine:
         self.closing = True
         await self.leaving.close()
         await self._watch.close()
-        for site in self.sites.values():
-            await site.scheduler.close()
+        for scheduler in self.sites.schedulers():
+            await scheduler.close()
         try:
             await self.scribe.call(self.ledger.release, self.owner)
         finally:

@@ -90,7 +90,7 @@ class Leaving:
         engine = self._engine
         calls = [live for live in lives if isinstance(live.request.module.program, Function)]
         try:
-            await engine.sites[site].scheduler.cancel([live.task for live in lives])
+            await engine.sites.named(site).scheduler.cancel([live.task for live in lives])
         except Exception:
             # The site does not listen: the jobs end all the same, and what runs of them is nobody's.
             calls = list(lives)
@@ -116,9 +116,9 @@ class Leaving:
     async def end_orphan(self, job: str, answer: Claimed, by: str) -> None:
         """End a job that a dead owner left: what still runs of it, then the job."""
         task = f"{job}-{answer.attempt}"
-        for site in self._engine.sites.values():
-            if task in await site.scheduler.find([task]):
-                await site.scheduler.cancel([task])
+        for scheduler in self._engine.sites.schedulers():
+            if task in await scheduler.find([task]):
+                await scheduler.cancel([task])
         error = _cancelled(job, by)
         event = Event("cancelled", time.time(), {"error": error.document(), "by": by})
         await self._engine.scribe.end([Ending(job, answer.epoch, event)])
@@ -153,7 +153,7 @@ class Leaving:
             if not live.followed and live.cancelled_by is None:
                 by_site.setdefault(live.site.name, []).append(live.task)
         for name, tasks in by_site.items():
-            await self._engine.sites[name].scheduler.leave(tasks)
+            await self._engine.sites.named(name).scheduler.leave(tasks)
 
 
 def _withdrawn(live: Live, by: str) -> Cancelled:

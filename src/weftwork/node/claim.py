@@ -88,7 +88,7 @@ def is_alive(folder: str) -> bool:
 def cleanup(folder: str, patience: float = 10.0) -> bool:
     """Kill what a dead runner left running for the folder. ``True`` when nothing of it is left.
 
-    Found are: the recorded command with its session and group, all processes whose environment names the folder, what was
+    A container of its job is removed too. Found are: the recorded command with its session and group, all processes whose environment names the folder, what was
     about to become the command in it, and the descendants of these. Raises :class:`~weftwork.errors.Conflict` while its runner lives: cancel it instead.
     """
     folder = os.path.realpath(folder)
@@ -97,6 +97,7 @@ def cleanup(folder: str, patience: float = 10.0) -> bool:
         return held is None
     if not held.lost and held.runner[0] != os.getpid() and processes.is_running(*held.runner):
         raise Conflict(f"{folder} is being run by process {held.runner[0]}: cancel it there", folder=folder)
+    _remove_container(folder)
     deadline = time.monotonic() + patience
     clean = 0
     # Twice: the table is not read in one instant, and a program that is just being loaded shows no environment.
@@ -112,6 +113,20 @@ def cleanup(folder: str, patience: float = 10.0) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+def _remove_container(folder: str) -> None:
+    """A container outlives whoever started it: its engine holds it. What the folder's job would have removed is removed."""
+    try:
+        with open(os.path.join(folder, "job.json"), "rb") as file:
+            document = json.load(file)
+    except (OSError, ValueError):
+        return
+    if isinstance(document, dict) and document.get("container") is not None:
+        # Imported here: most jobs have none.
+        from weftwork.node.container import remove_left
+
+        remove_left(folder, document)
 
 
 def _remains(folder: str, held: Claim) -> list[int]:

@@ -26,7 +26,9 @@ A job folder is the same everywhere::
      "outputs": [{"name": "fit", "kind": "file" | "directory" | "files",
                   "from": "stdout" | "stderr" | "pattern below work", "optional": false}],
      "limits": {"seconds": null, "memory": null, "disk": null, "processes": null, "grace": 5},
-     "expects": [{"path": "/usr/bin/tool", "checksum": hex}]}
+     "expects": [{"path": "/usr/bin/tool", "checksum": hex}],
+     "container": {...}}                         optional, see weftwork.node.container. The environment is then that of the words
+                                                 that start the container; the program's own is among these words
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from typing import Any, Final
 
 from weftwork.core.checksum import Checksum, shorten
 from weftwork.errors import Invalid
+from weftwork.node.container import Container
 
 VERSION: Final = 1
 JOB: Final = "job.json"
@@ -132,6 +135,7 @@ class Job:
     limits: Limits = Limits()
     expects: tuple[Expected, ...] = ()
     work: str = "work"
+    container: Container | None = None
 
     def document(self) -> dict[str, Any]:
         return {
@@ -145,7 +149,7 @@ class Job:
             "outputs": [item.document() for item in self.outputs],
             "limits": self.limits.document(),
             "expects": [{"path": item.path, "checksum": str(item.checksum)} for item in self.expects],
-        }
+        } | ({} if self.container is None else {"container": self.container.document()})
 
     @classmethod
     def from_document(cls, document: Any) -> Job:
@@ -171,6 +175,7 @@ class Job:
             limits=_limits(it.take("limits", dict, {})),
             expects=tuple(_expected(item, n) for n, item in enumerate(it.take("expects", list, []))),
             work=work,
+            container=None if (part := it.take("container", dict, None)) is None else Container.from_document(part),
         )
         it.nothing_else()
         _no_word_with_nul(job.command)

@@ -37,6 +37,8 @@ from weftwork.errors import (
     WeftError,
 )
 from weftwork.node import claim, disk
+from weftwork.node.contained import Contained
+from weftwork.node.container import Container
 from weftwork.node.job import STREAMS, Job, read_job
 from weftwork.node.materialise import Programs, materialise
 from weftwork.node.outcome import Outcome, write_outcome
@@ -116,26 +118,55 @@ class _Attempt:
         self._update(id=job.id)
         materialise(self.folder, job)
         self.runner.programs.check(job)
-        self.request.look(self.folder)
-        if self.request.by is not None:
-            raise Cancelled(f"cancelled by {self.request.by} before it started", by=self.request.by)
+        self._heed()
         if self.request.abandoned:
             return
         self._update(started=time.time())
+        environment = _environment(self.folder, job)
+        if job.container is None:
+            watch, ended = self._watched(job, job.command, environment)
+        else:
+            watch, ended = self._contained(job, job.container, environment)
+        if not self.request.abandoned:
+            self._conclude(job, watch, ended)
+
+    def _contained(self, job: Job, container: Container, environment: dict[str, str]) -> tuple[Watch, Ended]:
+        """The command in its container; nothing of that is left on return, whatever happened."""
+        with Contained(self.runner.children, self.folder, container, job.command, environment) as contained:
+            self._heed()
+            ask = contained.ask if container.ask is not None else None
+            watch, ended = self._watched(job, contained.words, environment, ask)
+            if watch.verdict is None and ended.began and not self.request.abandoned:
+                ended = contained.concluded(ended, _tail(os.path.join(self.folder, "stderr")))
+                contained.collect()
+        return watch, ended
+
+    def _watched(
+        self, job: Job, words: tuple[str, ...], environment: dict[str, str], ask: Callable[[], None] | None = None
+    ) -> tuple[Watch, Ended]:
+        """Start the words, and hold them to the limits of the job until nothing of them is left."""
         base = disk.used(self.folder) if job.limits.disk is not None else 0
-        command = self._start(job)
-        watch = Watch(self.runner.children, command, job.limits, self.request, base)
+        limits = job.limits
+        if job.container is not None and job.container.detached:
+            # What runs here only hands on: what it takes of memory is not the program's.
+            limits = replace(limits, memory=None, processes=None)
+        command = self._start(job, words, environment)
+        watch = Watch(self.runner.children, command, limits, self.request, base, ask)
         try:
             claim.note_started(self.held, command.pid, command.started)
             self.on_start(command.pid)
             watch.until_end()
         finally:
             ended = self.runner.children.end(command)
-        if not self.request.abandoned:
-            self._conclude(job, watch, ended)
+        return watch, ended
 
-    def _start(self, job: Job) -> Command:
-        environment = _environment(self.folder, job)
+    def _heed(self) -> None:
+        """Raise what a job ends with that was cancelled before its program ran."""
+        self.request.look(self.folder)
+        if self.request.by is not None:
+            raise Cancelled(f"cancelled by {self.request.by} before it started", by=self.request.by)
+
+    def _start(self, job: Job, words: tuple[str, ...], environment: dict[str, str]) -> Command:
         stdin = os.devnull if job.stdin is None else os.path.join(self.folder, job.stdin)
         with contextlib.ExitStack() as stack:
             streams = [_open(stack, stdin, os.O_RDONLY)]
@@ -146,16 +177,18 @@ class _Attempt:
             try:
                 return self.runner.children.spawn(
                     self.folder,
-                    job.command,
+                    words,
                     os.path.join(self.folder, job.work),
                     environment,
                     (streams[0], streams[1], streams[2]),
                 )
             except OSError as error:
-                raise _not_started(self.folder, job, environment, error) from None
+                raise _not_started(self.folder, job, words[0], environment, error) from None
 
     def _conclude(self, job: Job, watch: Watch, ended: Ended) -> None:
         usage = {"cpu": round(ended.cpu, 6), "memory": max(ended.memory, watch.memory), "disk": watch.disk}
+        if job.container is not None and job.container.detached:
+            usage = {"disk": watch.disk}  # the processes were the engine's
         self._update(exit_code=ended.exit_code, signal=ended.signal, usage=usage)
         if watch.verdict is not None:
             _cap_streams(self.folder, STREAM_CAP if job.limits.disk is None else job.limits.disk)
@@ -203,8 +236,7 @@ def _open(stack: contextlib.ExitStack, path: str, flags: int) -> int:
     return descriptor
 
 
-def _not_started(folder: str, job: Job, environment: dict[str, str], error: OSError) -> WeftError:
-    word = job.command[0]
+def _not_started(folder: str, job: Job, word: str, environment: dict[str, str], error: OSError) -> WeftError:
     if error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
         return SiteFailed(f"the node could not start {word}: {error.strerror}")
     if error.errno == errno.E2BIG:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import select
 import signal
 import subprocess
 import threading
@@ -105,6 +106,17 @@ class Children:
         """Whether the main process has ended; for where there is no pidfd."""
         with self._lock:
             return self._reap(command) is not None
+
+    def wait(self, command: Command, seconds: float) -> bool:
+        """Whether the main process has ended, waiting for it at most so long. It is not reaped where a pidfd told of it."""
+        if command.pidfd is not None:
+            poller = select.poll()
+            poller.register(command.pidfd, select.POLLIN)
+            return bool(poller.poll(int(seconds * 1000)))
+        deadline = time.monotonic() + seconds
+        while not (ended := self.poll(command)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return ended
 
     def end(self, command: Command) -> Ended:
         """Kill and reap all that is left of a command whose main process has ended, or was killed."""

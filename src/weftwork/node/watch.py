@@ -12,6 +12,7 @@ from __future__ import annotations
 import select
 import signal
 import time
+from collections.abc import Callable
 from typing import Final
 
 from weftwork.core.placement import size_text
@@ -30,16 +31,26 @@ _SNAPSHOTS: Final = processes.Snapshots()
 class Watch:
     """One command under its limits. After :meth:`until_end`: ``verdict`` why it was stopped, if it was; peaks seen.
 
-    ``base`` are the bytes that lay in the folder before the command started.
+    ``base`` are the bytes that lay in the folder before the command started; ``ask`` asks the program to end where SIGTERM to
+    the process group does not reach it.
     """
 
-    def __init__(self, children: Children, command: Command, limits: Limits, request: Request, base: int) -> None:
+    def __init__(
+        self,
+        children: Children,
+        command: Command,
+        limits: Limits,
+        request: Request,
+        base: int,
+        ask: Callable[[], None] | None = None,
+    ) -> None:
         self.verdict: WeftError | None = None
         self.memory = 0
         self.disk = 0
         self.disk_was_full = False
         self._children = children
         self._command = command
+        self._ask = ask
         self._limits = limits
         self._request = request
         self._kill_at: float | None = None
@@ -116,6 +127,9 @@ class Watch:
         self.verdict = verdict
         self._stopped_at = time.monotonic()
         self._kill_at = self._stopped_at + self._limits.grace
+        if self._ask is not None:
+            self._ask()
+            return
         self._command.signal(signal.SIGTERM)
         self._command.signal(signal.SIGCONT)  # a stopped process sees SIGTERM only when it goes on
 

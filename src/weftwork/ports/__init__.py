@@ -7,7 +7,19 @@ implementation to them.
 from __future__ import annotations
 
 from weftwork.ports.ledger import Claim, Claimed, Ending, JobRow, Ledger, Owner, RunRow, StepRow
-from weftwork.ports.places import Call, CallOutcome, Process, Report, Scheduler, Site, Task
+from weftwork.ports.places import (
+    Call,
+    CallOutcome,
+    Image,
+    Process,
+    Report,
+    Runtime,
+    Scheduler,
+    Site,
+    Sites,
+    Task,
+    Wrapping,
+)
 from weftwork.ports.stores import Files, Store
 
 __all__ = [
@@ -17,15 +29,19 @@ __all__ = [
     "Claimed",
     "Ending",
     "Files",
+    "Image",
     "JobRow",
     "Ledger",
     "Owner",
     "Process",
     "Report",
     "RunRow",
+    "Runtime",
     "Scheduler",
     "Site",
+    "Sites",
     "StepRow",
     "Store",
     "Task",
+    "Wrapping",
 ]

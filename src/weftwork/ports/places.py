@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import Checksum
@@ -13,6 +13,10 @@ from weftwork.core.module import Module
 from weftwork.core.placement import Resources
 from weftwork.core.values import Type
 from weftwork.errors import WeftError
+
+if TYPE_CHECKING:
+    from weftwork.node.container import Container
+    from weftwork.node.job import Job, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,69 @@ class Scheduler(Protocol):
     async def close(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A container image, found. ``identity`` is what counts, wherever the bytes are; ``environment`` are its own variables;
+    ``origin`` says where to get the bytes (``docker:ID``, ``registry:HOST/NAME@DIGEST``, ``archive:PATH``, ...)."""
+
+    reference: str
+    identity: Checksum
+    environment: Mapping[str, str]
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapping:
+    """What a runtime needs to know of a command. ``image`` is what :meth:`Runtime.ready` gave; ``environment`` is complete.
+
+    ``stdin``: the command reads a file there. ``limits`` are those that the site enforces by itself as far as it can.
+    """
+
+    task: str
+    image: str
+    environment: Mapping[str, str]
+    limits: Limits
+    cpus: int = 1
+    gpus: int = 0
+    network: bool = False
+    stdin: bool = False
+
+
+class Runtime(Protocol):
+    """What wraps a command at a place.
+
+    In every runtime the command sees its job folder at one fixed path (``weftwork.node.container.ROOT``): ``inputs`` read-only,
+    ``work`` (where it starts), ``tmp`` and ``home`` its own; beside these the image, read-only, and nothing of the machine.
+    It runs as the user, without network unless it is wrapped with one, whatever the image's entry point says.
+    ``takes``: ``image``, a command in an image; ``machine``, one with the programs of the machine.
+    ``enforces`` names the limits that the runtime itself holds a command to (``memory``, ``cpus``, ``processes``,
+    ``network``); the node program measures what is left of them, a few times a second.
+
+    *resolve* comes before the key is made, *ready* before the job folder is written: it gets the image to where the runtime can
+    start it, once, however many ask. *wrap* is pure: words and nothing else. All raise
+    :class:`~weftwork.errors.ImageFailed` for an image that cannot be had, and :class:`~weftwork.errors.Unavailable` where the
+    runtime itself cannot be used.
+    """
+
+    name: str
+    takes: frozenset[Literal["machine", "image"]]
+    enforces: frozenset[str]
+
+    def missing(self) -> str | None:
+        """The program that is missing on this machine; ``None`` where all is there. Cheap: nothing is started."""
+        ...
+
+    def resolve(self, reference: str) -> Image: ...
+
+    def ready(self, identity: Checksum) -> tuple[Image, str]:
+        """The image of that identity, once resolved, and how this runtime names it when it starts it."""
+        ...
+
+    def wrap(self, wrapping: Wrapping) -> tuple[Container | None, dict[str, str]]:
+        """The ``container`` part of a job (``None``: it is started as it is), and the environment in which it is started."""
+        ...
+
+
 class Site(Protocol):
     """A named place to compute. ``resolve`` says what a module will really find there, before the key is made.
 
@@ -110,10 +177,30 @@ class Site(Protocol):
 
     def resolve(self, module: Module) -> dict[str, Any]: ...
 
+    def placed(self, job: Job, module: Module, environment: Mapping[str, Any], resources: Resources) -> Job:
+        """The job as it must be run here: as it is, or in a container of the resolved environment's image."""
+        ...
+
     def tools(self, environment: Mapping[str, Any]) -> dict[str, tuple[str, Checksum]]:
         """Where the programs that a resolved environment counts lie at this site: absolute path and content, by name."""
         ...
 
     def refusal(self, module: Module, resources: Resources) -> str | None:
         """Why the site does not take a module with these resources; ``None`` when it does."""
+        ...
+
+
+class Sites(Protocol):
+    """The places that there are, by name. One is made when it is asked for; nothing of it is looked at before."""
+
+    def site(self, name: str | None, module: Module) -> Site:
+        """The named site, or the one that the rules choose for a module. Raises :class:`~weftwork.errors.Refused`, and why."""
+        ...
+
+    def named(self, name: str) -> Site:
+        """Raises :class:`~weftwork.errors.Refused` with the names that exist."""
+        ...
+
+    def schedulers(self) -> list[Scheduler]:
+        """Those of all sites that were made, each once."""
         ...

@@ -1,4 +1,4 @@
-"""The site ``local``: this machine, as it is. What a module finds here, and what it is too small for."""
+"""This machine, as it is: what a module finds on it outside of containers, and how large it is."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import Any
 
 from weftwork.core.checksum import Checksum, canonical
 from weftwork.core.module import Command, Function, Module
-from weftwork.core.placement import Resources, size_text
+from weftwork.core.placement import Resources
 from weftwork.errors import EnvironmentDiffers, Refused
-from weftwork.ports import Scheduler
 
 HashFile = Callable[[Path], tuple[Checksum, int]]
 
@@ -26,8 +25,6 @@ class Machine:
     def resolve(self, module: Module) -> dict[str, Any]:
         """The environment that a module will find here. Raises Refused for a program that is not on this machine."""
         declared = module.environment
-        if declared.image is not None:
-            raise Refused(f"{module.name} needs the image {declared.image}, and the site local runs without containers")
         out: dict[str, Any] = {}
         if isinstance(module.program, Function):
             # Imported here: commands need nothing of Python's packages.
@@ -81,25 +78,6 @@ class Machine:
                 )
             out[tool] = (path, content)
         return out
-
-
-class LocalSite(Machine):
-    """Runs modules on this machine, in no container: the programs themselves count by content."""
-
-    name = "local"
-
-    def __init__(self, scheduler: Scheduler, hash_file: HashFile) -> None:
-        super().__init__(hash_file)
-        self.scheduler = scheduler
-
-    def refusal(self, module: Module, resources: Resources) -> str | None:
-        capacity = self.scheduler.capacity()
-        for what in ("cpus", "memory", "gpus"):
-            wanted, there = getattr(resources, what), getattr(capacity, what)
-            if wanted is not None and there is not None and wanted > there:
-                shown = size_text if what == "memory" else str
-                return f"it needs {what}: {shown(wanted)}, and this machine has {shown(there)}"
-        return None
 
 
 def _named_files(module: Module) -> list[str]:
