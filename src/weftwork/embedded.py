@@ -7,8 +7,8 @@ import concurrent.futures
 import secrets
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sized
-from typing import Any, Self
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Sized
+from typing import Any, Self, TypeVar
 
 from weftwork import config
 from weftwork.core.binding import scalar_inputs
@@ -23,19 +23,22 @@ from weftwork.core.placement import Placement, Resources
 from weftwork.core.step import NOTHING, Overrides
 from weftwork.core.values import Ref, Type
 from weftwork.core.workflow import Workflow
-from weftwork.engine import again, logs, why
+from weftwork.engine import again, interpreter, logs, why
 from weftwork.engine.driver import Driver, StepEvent
 from weftwork.engine.engine import Engine
 from weftwork.engine.jobs import Live, Request, Waiter
 from weftwork.engine.leaving import PATIENCE
 from weftwork.engine.mapping import Mapper, Rows
 from weftwork.engine.portal import Portal
+from weftwork.engine.remaking import LOST
 from weftwork.errors import CalculationFailed, Cancelled, Conflict, Invalid, WeftError
 from weftwork.handles import Job, Run, shaped
 from weftwork.modules.loading import Prepared, prepare
 from weftwork.modules.stored import stored_workflow
 from weftwork.node.request import request_cancel
 from weftwork.ports import RunRow
+
+T = TypeVar("T")
 
 HEED = 0.2
 """Seconds between two looks at whether somebody asked for the end of a run."""
@@ -56,6 +59,7 @@ class Embedded:
             self._portal.stop()
             self.home.close()
             raise
+        interpreter.engine_opened()
         # Registered after the executors' own, so it is called before them: the last writes still need threads.
         threading._register_atexit(self.close)  # type: ignore[attr-defined]
 
@@ -77,6 +81,7 @@ class Embedded:
         finally:
             self._portal.stop()
             self.home.close()
+            interpreter.engine_closed()
 
     async def _close(self) -> None:
         for driver in self._runs.values():
@@ -117,29 +122,38 @@ class Embedded:
 
     def _submit_module(self, prepared: Prepared, module: Module, inputs: Mapping[str, Any], said: Overrides) -> Job:
         placement = said.placement(module.resources, Placement())
-        engine, binder = self.engine, self.home.binder
-        taken = binder.taken()
-        columns = binder.bind_columns(module, {name: [value] for name, value in inputs.items()}, 1, taken)
+        engine, binder, taken = self.engine, self.home.binder, self.home.binder.taken()
+        given = {name: [value] for name, value in inputs.items()}
+        columns = self._reading(inputs, lambda: binder.bind_columns(module, given, 1, taken))
         (calculation,) = Calculation.of_columns(engine.frame(module, placement), columns, 1)
         request = Request(calculation, module, placement)
-        record = engine.known_record(request)
+
+        def store() -> None:
+            for data in _carried(prepared):
+                taken.keep(data)
+            taken.store()
+
+        (record,) = engine.known.records([calculation]) if request.placement.cache else (None,)
         if record is not None:
-            return self._known_job(request, record)
-        # Only now: what is known needs nothing of what it was made from.
-        for data in _carried(prepared):
-            taken.keep(data)
-        taken.store()
+            # What is known needs nothing of what it was made from, unless its bytes turn out to be lost.
+            return self._known_job(request, record, store)
+        store()
         return self._job(request)
 
-    def _known_job(self, request: Request, record: Record) -> Job:
-        """A job that has ended before it is written down."""
+    def _known_job(self, request: Request, record: Record, store: Callable[[], None]) -> Job:
+        """A job that has ended before it is written down. ``store`` brings what it would take to make it again."""
         live = Live(request, self.engine.site(request.placement, request.module), self._portal.loop, cached=True)
         waiter = live.join()
         live.settle(record, None)
         live.noted = self.engine.known.answered([request.calculation], request.placement)
         future: concurrent.futures.Future[Record] = concurrent.futures.Future()
         future.set_result(record)
-        return Job(self, waiter, future, self._shape)
+
+        def again(records: Sequence[Record]) -> Sequence[Record]:
+            store()
+            return self.whole(records)
+
+        return Job(self, waiter, future, lambda record: shaped(next(self.home.binder.values([record], again))))
 
     def again(self, key: str, said: Overrides = NOTHING) -> Job:
         """Run a calculation that was recorded once more, from its key alone and whether or not its result is known.
@@ -154,8 +168,31 @@ class Embedded:
         waiter = self._portal.call(self.engine.submit([request]))[0]
         return Job(self, waiter, self._portal.send(_waited(self.engine, waiter)), self._shape)
 
+    def _bound(self, module: Module, inputs: Mapping[str, Any], beside: Sequence[bytes] = ()) -> dict[str, Ref]:
+        """The inputs as references."""
+        return self._reading(inputs, lambda: self.home.binder.bind(module, inputs, beside))
+
+    def _reading(self, inputs: Mapping[str, Any], bind: Callable[[], T]) -> T:
+        """Bind inputs. One that must be read, to be given another type, may have to be made again."""
+        try:
+            return bind()
+        except LOST:
+            return self.reading([value for value in inputs.values() if isinstance(value, Ref)], bind)
+
     def _shape(self, record: Record) -> Any:
-        return shaped({name: self.home.binder.value(ref) for name, ref in record.outputs})
+        return shaped(next(self.home.binder.values([record], self.whole)))
+
+    def whole(self, records: Sequence[Record]) -> list[Record]:
+        """The records with all of their bytes there: what is lost is made again.
+
+        One that gave something else when it was made again gives way to that. Raises MissingInputs for what cannot be
+        made again, and why.
+        """
+        return self._portal.call(self.engine.remaking.answers(records))
+
+    def reading(self, refs: Iterable[Ref], read: Callable[[], T]) -> T:
+        """What ``read`` gives; where bytes of ``refs`` that it reads are lost, they are made again first."""
+        return self._portal.call(self.engine.remaking.reading(refs, read))
 
     def _submit_workflow(
         self, prepared: Prepared, inputs: Mapping[str, Any], placement: Placement, watch: Watch | None
@@ -179,11 +216,9 @@ class Embedded:
         """A workflow's inputs, and the values of those that its conditions look at. ``text`` is its document, to be stored."""
         shell = _signature_of(prepared)
         beside = [text, *_carried(prepared)]
-        bound: dict[str, Binding] = dict(self.home.binder.bind(shell, inputs, beside))
+        bound: dict[str, Binding] = dict(self._bound(shell, inputs, beside))
         needed = scalar_inputs(workflow)
-        scalars = {
-            name: self.home.binder.value(ref) for name, ref in bound.items() if name in needed and isinstance(ref, Ref)
-        }
+        scalars = {name: self.value(ref) for name, ref in bound.items() if name in needed and isinstance(ref, Ref)}
         return bound, scalars
 
     def _drive(
@@ -271,9 +306,12 @@ class Embedded:
         return shaped({name: self.value(binding) for name, binding in outcome.outputs.items()})
 
     def value(self, binding: Binding) -> Any:
-        """The value of a binding."""
+        """The value of a binding. What of its bytes is lost is made again."""
         if isinstance(binding, Ref):
-            return self.home.binder.value(binding)
+            try:
+                return self.home.binder.value(binding)
+            except LOST:
+                return self.reading([binding], lambda: self.home.binder.value(binding))
         if isinstance(binding, Literal):
             return binding.value
         return [self.value(each) for each in binding]
@@ -332,7 +370,7 @@ class Embedded:
         if prepared.module is None:
             raise Invalid(f"{prepared.name} is a workflow: explain takes a module, or ask `weft why` about a step")
         frame = self.engine.frame(prepared.module, NOTHING.placement(prepared.module.resources, Placement()))
-        calculation = Calculation.of(frame, self.home.binder.bind(prepared.module, inputs))
+        calculation = Calculation.of(frame, self._bound(prepared.module, inputs))
         return Explanation(str(calculation.key), calculation.parts, prepared.warnings)
 
     def why(self, job: str) -> str:

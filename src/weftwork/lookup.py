@@ -10,20 +10,19 @@ from weftwork.core.calculation import Calculation
 from weftwork.core.job import Record
 from weftwork.core.module import Module
 from weftwork.engine.frames import frame_of
+from weftwork.engine.losses import losses
 
 
 def recorded(home: Home, module: Module, values: Mapping[str, Any]) -> Record | None:
     """The record that answers a module with these inputs on this machine; ``None`` where there is none to use.
 
-    Inputs are stored as a submission would store them. A hit leaves no trace in the ledger: no job is made for it.
+    One whose bytes are gone is none: it takes an engine to make them again. Inputs are stored as a submission would store them. A hit leaves no trace in the ledger: no job is made for it.
     """
     from weftwork.sites.machine import Machine
 
     frame = frame_of(module, Machine(home.sources.checksum).resolve(module))
     key = Calculation.of(frame, home.binder.bind(module, values)).key
     record = home.ledger.records([key]).get(key)
-    if record is None or home.store.missing({ref.checksum for _, ref in record.outputs}):
-        return None
-    if not all(home.binder.whole(ref) for _, ref in record.outputs):
+    if record is None or losses(home.store, [ref for _, ref in record.outputs], read=False):
         return None
     return record

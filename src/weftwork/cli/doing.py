@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from weftwork import config
 from weftwork.cli.streams import Streams
 from weftwork.core.placement import Resources
-from weftwork.errors import ExitCode, Invalid, NoOutput, Signalled, WeftError
+from weftwork.errors import Corrupt, ExitCode, Invalid, MissingInputs, NoOutput, NotFound, Signalled, WeftError
 from weftwork.modules.wrapping import Wrapped, wrap
 
 if TYPE_CHECKING:
@@ -53,8 +54,10 @@ def do_command(
 
             record = recorded(opened, wrapped.module, wrapped.values)
             if record is not None:
-                _give(opened, wrapped, record, Streams())
-                return 0
+                # Bytes that turn out to be gone or damaged are an engine's business.
+                with contextlib.suppress(MissingInputs, NotFound, Corrupt):
+                    _give(opened, wrapped, record, Streams())
+                    return 0
         return _run(opened, folder, command, wrapped, resources, cache=not (no_cache or trace))
     finally:
         opened.close()
@@ -77,7 +80,7 @@ def _run(
         job_ended(job, streams.grow)
         error = job.exception()
         if error is None:
-            _give(home, wrapped, job.record(), streams)  # type: ignore[union-attr]
+            _give(home, wrapped, session.whole([job.record()])[0], streams)  # type: ignore[union-attr]
             return 0
         streams.finish(lambda name: _kept(home, str(error.details.get("job") or job.id), name))  # type: ignore[attr-defined]
         if isinstance(error, (ExitCode, Signalled)):

@@ -16,7 +16,7 @@ from weftwork.core.checksum import Checksum
 from weftwork.core.messages import Binding
 from weftwork.core.module import nearest
 from weftwork.core.values import Ref
-from weftwork.errors import Invalid, NotFound
+from weftwork.errors import Corrupt, Invalid, NotFound
 from weftwork.ports import JobRow
 
 _CHECKSUM = re.compile(r"[0-9a-f]{64}\Z")
@@ -34,17 +34,14 @@ def get(home: str | None, what: str, output: str | None, target: Path | None) ->
     """
     opened = open_home(home)
     if _CHECKSUM.match(what):
-        if target is not None:
-            outputs.save(opened, Ref(outputs.FILE, Checksum(what), 0), target)
-        else:
-            _copy(opened, Checksum(what))
+        _give(opened, Ref(outputs.FILE, Checksum(what), 0), what, target)
         return
     found = outputs_of(opened, what)
     if output is None:
         chosen = [name for name in found if name not in ("stdout", "stderr")] or list(found)
         if len(chosen) != 1 or (target is None and len(found) != 1):
             for name, binding in found.items():
-                out(f"{name} = {outputs.line(opened, binding)}")
+                out(f"{name} = {_line(opened, binding)}")
             if target is not None:
                 raise Invalid(f"{what} has several outputs: name the one to save: {', '.join(found)}")
             return
@@ -72,19 +69,36 @@ def outputs_of(home: Home, what: str) -> dict[str, Binding]:
 
 def _give(home: Home, binding: Binding, name: str, target: Path | None) -> None:
     if target is not None:
-        outputs.save(home, binding, target)
+        outputs.reading(home, binding, lambda: outputs.save(home, binding, target))
     elif isinstance(binding, Ref) and not outputs.is_many(binding):
-        _copy(home, binding.checksum)
+        _copy(home, binding)
         if binding.type.inline and sys.stdout.isatty():
             out("")
     elif isinstance(binding, Ref):
         raise Invalid(f"{name} is a {binding.type}, which is several files: save it with -o FOLDER")
     else:
-        out(outputs.line(home, binding))
+        out(_line(home, binding))
 
 
-def _copy(home: Home, checksum: Checksum) -> None:
-    with home.store.open(checksum) as stream:
-        while chunk := stream.read(1 << 20):
-            sys.stdout.buffer.write(chunk)
+def _line(home: Home, binding: Binding) -> str:
+    return outputs.reading(home, binding, lambda: outputs.line(home, binding))
+
+
+def _copy(home: Home, ref: Ref) -> None:
+    """To standard output, byte for byte."""
+    written = False
+
+    def copy() -> None:
+        nonlocal written
+        if written:
+            raise Corrupt(
+                f"{ref.checksum.short} was damaged, and what was written of it is wrong: give the same command once more, now "
+                "that it is made again"
+            )
+        with home.store.open(ref.checksum) as stream:
+            while chunk := stream.read(1 << 20):
+                sys.stdout.buffer.write(chunk)
+                written = True
+
+    outputs.reading(home, ref, copy)
     sys.stdout.buffer.flush()

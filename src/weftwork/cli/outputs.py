@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from weftwork.cli.text import ref_line, written
 from weftwork.config import Home
@@ -14,9 +15,14 @@ from weftwork.core import codecs
 from weftwork.core.expression import Literal
 from weftwork.core.messages import Binding
 from weftwork.core.values import FILE, JSON, Ref
-from weftwork.errors import Invalid
+from weftwork.errors import Corrupt, Invalid, MissingInputs, NotFound
 
-__all__ = ["FILE", "document", "is_many", "line", "of_document", "save"]
+if TYPE_CHECKING:
+    from weftwork.embedded import Embedded
+
+__all__ = ["FILE", "document", "is_many", "line", "of_document", "reading", "refs_of", "save"]
+
+T = TypeVar("T")
 
 _SHOWN = 4096
 """Bytes up to which a value is printed rather than named."""
@@ -52,6 +58,26 @@ def document(home: Home, binding: Binding) -> dict[str, Any]:
     if binding.size <= _IN_JSON and (binding.type.inline or binding.type.name == "text"):
         out["value"] = codecs.decode_bytes(binding.type, home.store.get(binding.checksum))
     return out
+
+
+def reading(home: Home, binding: Binding, read: Callable[[], T], session: Embedded | None = None) -> T:
+    """What ``read`` gives of an output; where its bytes are gone or damaged, they are made again first."""
+    try:
+        return read()
+    except (MissingInputs, NotFound, Corrupt):
+        if session is not None:
+            return session.reading(refs_of(binding), read)
+        from weftwork.embedded import Embedded
+
+        with Embedded(str(home.folder)) as own:
+            return own.reading(refs_of(binding), read)
+
+
+def refs_of(binding: Binding) -> list[Ref]:
+    """The stored values in an output."""
+    if isinstance(binding, tuple):
+        return [ref for each in binding for ref in refs_of(each)]
+    return [binding] if isinstance(binding, Ref) else []
 
 
 def is_many(ref: Ref) -> bool:

@@ -86,7 +86,7 @@ class Finish:
             found = {} if error is not None else dict(self._handle.record().outputs)
         for name, target in self._targets.items():
             if name in found:
-                outputs.save(self._session.home, found[name], target)
+                self._save(found[name], target)
             else:
                 told(f"the output {name} was not made, and is not saved")
         sys.stderr.flush()
@@ -100,19 +100,30 @@ class Finish:
     def _print(self, found: Mapping[str, Binding]) -> None:
         for name, binding in found.items():
             saved = self._targets.get(name)
-            text = f"saved in {saved}" if saved else outputs.line(self._session.home, binding)
+            text = f"saved in {saved}" if saved else self._line(binding)
             text = text.rstrip("\n")
             out(f"{name} =\n{text}" if "\n" in text else f"{name} = {text}")
+
+    def _save(self, binding: Binding, target: Path) -> None:
+        home = self._session.home
+        outputs.reading(home, binding, lambda: outputs.save(home, binding, target), self._session)
+
+    def _line(self, binding: Binding) -> str:
+        home = self._session.home
+        return outputs.reading(home, binding, lambda: outputs.line(home, binding), self._session)
+
+    def _value(self, binding: Binding) -> dict[str, Any]:
+        home = self._session.home
+        return outputs.reading(home, binding, lambda: outputs.document(home, binding), self._session)
 
     def _document(
         self, found: Mapping[str, Binding], outcome: Outcome | None, error: BaseException | None
     ) -> dict[str, Any]:
-        home = self._session.home
         document: dict[str, Any] = {
             ("run" if outcome is not None else "job"): self._handle.id,
             "name": self._handle.name,
             "state": outcome.state if outcome is not None else self._state(error),
-            "outputs": {name: outputs.document(home, each) for name, each in found.items()},
+            "outputs": {name: self._value(each) for name, each in found.items()},
         }
         if error is not None:
             document["error"] = error_document(error)

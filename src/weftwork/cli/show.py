@@ -15,6 +15,7 @@ from weftwork.cli.text import duration, headline, out, size, table, when, writte
 from weftwork.config import Home, open_home
 from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import from_canonical
+from weftwork.core.messages import Binding
 from weftwork.core.values import Ref
 from weftwork.errors import WeftError
 from weftwork.ports import JobRow, RunRow, StepRow
@@ -82,10 +83,25 @@ def _values(home: Home, title: str, refs: dict[str, Ref]) -> Iterator[str]:
 def _value(home: Home, ref: Ref) -> str:
     if not ref.type.inline or ref.size > 200:
         return ""
+    return _line(home, ref)
+
+
+def _line(home: Home, binding: Binding) -> str:
+    """An output on one line. To show it is no reason to make it again."""
     try:
-        return outputs.line(home, ref)
+        return outputs.line(home, binding)
     except WeftError:
-        return "(its bytes are gone)"
+        return "(its bytes are gone; `weft get` makes them again)"
+
+
+def _document(home: Home, binding: Binding) -> dict[str, Any]:
+    """An output as JSON, without its value where the bytes are gone."""
+    try:
+        return outputs.document(home, binding)
+    except WeftError:
+        if isinstance(binding, tuple):
+            return {"items": [_document(home, each) for each in binding]}
+        return binding.document() if isinstance(binding, Ref) else {}
 
 
 def inputs_of(home: Home, row: JobRow) -> dict[str, Ref]:
@@ -112,7 +128,7 @@ def _run(home: Home, row: RunRow) -> Iterator[str]:
     if found:
         yield "  outputs"
         for name, each in found.items():
-            yield f"    {name} = {outputs.line(home, outputs.of_document(each))}"
+            yield f"    {name} = {_line(home, outputs.of_document(each))}"
 
 
 def _step(row: StepRow) -> tuple[str, ...]:
@@ -127,7 +143,7 @@ def _job_document(home: Home, row: JobRow) -> dict[str, Any]:
     return job_document(row) | {
         "site": row.placement.site or "local",
         "inputs": {name: ref.document() for name, ref in inputs_of(home, row).items()},
-        "outputs": {} if record is None else {name: outputs.document(home, ref) for name, ref in record.outputs},
+        "outputs": {} if record is None else {name: _document(home, ref) for name, ref in record.outputs},
         "observed": {} if record is None else dict(record.observed),
         "events": [
             {"kind": event.kind, "time": event.time, "data": dict(event.data)}
@@ -144,5 +160,5 @@ def _run_document(home: Home, row: RunRow) -> dict[str, Any]:
             {"step": each.step, "state": each.state, "job": each.job, **each.detail}
             for each in home.ledger.steps(row.id)
         ],
-        "outputs": {name: outputs.document(home, outputs.of_document(each)) for name, each in found.items()},
+        "outputs": {name: _document(home, outputs.of_document(each)) for name, each in found.items()},
     }

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import repeat
-from operator import is_
 from typing import Any
 
 from weftwork.core.checksum import Checksum, canonical
@@ -44,34 +43,38 @@ class Frame:
 
     def key(self, inputs: Inputs) -> Checksum:
         """The key with these inputs, which are sorted by name. Made from a template: equal to :func:`key_of` of the parts."""
-        return self.keys([inputs])[0]
+        return self.keys([name for name, _ in inputs], [[ref] for _, ref in inputs], 1)[0]
 
-    def keys(self, many: Iterable[Inputs]) -> list[Checksum]:
-        """The keys of many calls."""
-        keys: list[Checksum] = []
-        new, template = str.__new__, None
-        for inputs in many:
-            if template is None or not template.fits(inputs):
-                template = self._template_of(inputs)
-            hasher = template.begun.copy()
-            texts = [ref.checksum + after for (_, ref), after in zip(inputs, template.after, strict=True)]
-            hasher.update("".join(texts).encode("utf-8"))
+    def keys(self, names: Sequence[str], columns: Sequence[Sequence[Ref]], count: int) -> list[Checksum]:
+        """The keys of ``count`` calls, whose inputs are given by columns, sorted by name."""
+        kinds = [column[0].type for column in columns]
+        # By identity: types of one map are the same objects, and comparing what they say costs more than the key.
+        if not all(ref.type is kind for column, kind in zip(columns, kinds, strict=True) for ref in column):
+            return [self.keys(names, [[ref] for ref in row], 1)[0] for row in zip(*columns, strict=True)]
+        template = self._template_of(tuple(zip(names, kinds, strict=True)))
+        pieces: list[Iterable[str]] = []
+        for column, after in zip(columns, template.after, strict=True):
+            pieces += [ref.checksum for ref in column], repeat(after)
+        texts = map("".join, zip(*pieces, strict=False)) if pieces else repeat("", count)
+        new, begun, keys = str.__new__, template.begun.copy, []
+        for text in texts:
+            hasher = begun()
+            hasher.update(text.encode("utf-8"))
             keys.append(new(Checksum, hasher.hexdigest()))
         return keys
 
-    def _template_of(self, inputs: Inputs) -> _Template:
-        shape = tuple([(name, _shape(ref.type)) for name, ref in inputs])
+    def _template_of(self, inputs: Sequence[tuple[str, Type]]) -> _Template:
+        shape = tuple([(name, _shape(kind)) for name, kind in inputs])
         known = self._templates.get(shape)
         if known is None:
             known = self._templates[shape] = self._template(inputs)
-        # With these very types, by which the next inputs are compared.
-        return replace(known, names=[name for name, _ in inputs], types=[ref.type for _, ref in inputs])
+        return known
 
-    def _template(self, inputs: Inputs) -> _Template:
+    def _template(self, inputs: Sequence[tuple[str, Type]]) -> _Template:
         """Put together, never searched for checksums: any text may look like one."""
         pieces = [canonical([TAG, self.program, self.environment])[:-1] + b",{"]
-        for index, (name, ref) in enumerate(inputs):
-            pieces[-1] += b"," * (index > 0) + canonical(name) + b":[" + canonical(ref.type.document()) + b',"'
+        for index, (name, kind) in enumerate(inputs):
+            pieces[-1] += b"," * (index > 0) + canonical(name) + b":[" + canonical(kind.document()) + b',"'
             pieces.append(b'"]')
         pieces[-1] += b"}," + canonical(self.outputs) + b"]"
         return _Template(hashlib.sha256(pieces[0]), tuple(piece.decode("utf-8") for piece in pieces[1:]))
@@ -80,17 +83,10 @@ class Frame:
 @dataclass(frozen=True, slots=True)
 class _Template:
     """The document of a key but for its inputs' checksums: a hash that was begun with what comes before the first, and
-    the texts after each. It is that of inputs with these names and types."""
+    the texts after each."""
 
     begun: Any
     after: tuple[str, ...]
-    names: list[str] = field(default_factory=list)
-    types: list[Type] = field(default_factory=list)
-
-    def fits(self, inputs: Inputs) -> bool:
-        """Whether it is known to be that of these inputs. Types are compared by identity: in one map they mostly are the
-        same objects, and comparing what they say costs more than the key."""
-        return self.names == [name for name, _ in inputs] and all(map(is_, self.types, [ref.type for _, ref in inputs]))
 
 
 def _shape(kind: Type) -> Any:
@@ -116,9 +112,10 @@ class Calculation:
     def of_columns(frame: Frame, columns: Mapping[str, Sequence[Ref]], count: int) -> list[Calculation]:
         """``count`` calculations, whose inputs are given input by input."""
         names = sorted(columns)
-        rows = zip(*[columns[name] for name in names], strict=True) if names else repeat((), count)
-        inputs = [tuple(zip(names, row, strict=True)) for row in rows]
-        return list(map(Calculation, repeat(frame), inputs, frame.keys(inputs)))
+        ordered = [columns[name] for name in names]
+        rows = zip(*[zip(repeat(name), column) for name, column in zip(names, ordered, strict=True)], strict=True)
+        inputs: Iterable[Any] = rows if names else repeat((), count)
+        return list(map(Calculation, repeat(frame), inputs, frame.keys(names, ordered, count)))
 
     @property
     def parts(self) -> Parts:

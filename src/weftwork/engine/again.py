@@ -6,8 +6,9 @@ Owns what must still be there for that, and the words for what is not. Who runs 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from weftwork.core import codecs
 from weftwork.core.bundle import blobs
@@ -17,11 +18,17 @@ from weftwork.core.module import Function, Module
 from weftwork.core.placement import Placement
 from weftwork.core.step import Overrides
 from weftwork.core.values import Ref
-from weftwork.engine.engine import Engine
 from weftwork.engine.jobs import Request
 from weftwork.engine.why import entries_changed
-from weftwork.errors import Corrupt, EnvironmentDiffers, MissingInputs, NotFound, Refused
+from weftwork.errors import Corrupt, EnvironmentDiffers, MissingInputs, NotFound, Refused, WeftError
 from weftwork.ports import Ledger, Store
+
+if TYPE_CHECKING:
+    from weftwork.engine.engine import Engine
+
+
+FrameOf = Callable[[Module, Placement], Frame]
+"""The frame of a module where a placement puts it, in the environment that is there now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,7 @@ def request(engine: Engine, found: Recorded, said: Overrides) -> Request:
     """
     _check_there(engine.store, found)
     placement = said.placement(found.module.resources, Placement(cache=False))
-    _check_frame(found, _frame_now(engine, found, placement))
+    _check_frame(found, _frame_now(engine.frame, found, placement))
     return Request(found.calculation, found.module, placement)
 
 
@@ -100,11 +107,7 @@ def _absent(store: Store, ref: Ref) -> Iterator[Checksum]:
 def _check_there(store: Store, found: Recorded) -> None:
     program = missing_program(store, found)
     if program:
-        raise MissingInputs(
-            f"{found} cannot be run again: {_named(program)} of its program are gone from the store; "
-            "submit the module once more with its inputs",
-            checksums=list(map(str, program)),
-        )
+        raise _program_gone(found, program)
     inputs = missing_inputs(store, found)
     if inputs:
         told = "; ".join(f"input {name!r} ({_named(gone)})" for name, gone in inputs.items())
@@ -115,14 +118,22 @@ def _check_there(store: Store, found: Recorded) -> None:
         )
 
 
+def _program_gone(found: Recorded, program: list[Checksum]) -> MissingInputs:
+    return MissingInputs(
+        f"{found} cannot be run again: {_named(program)} of its program are gone from the store; "
+        "submit the module once more with its inputs",
+        checksums=list(map(str, program)),
+    )
+
+
 def _named(checksums: list[Checksum]) -> str:
     shown = ", ".join(each.short for each in checksums[:3])
     return f"{shown} and {len(checksums) - 3} more" if len(checksums) > 3 else shown
 
 
-def _frame_now(engine: Engine, found: Recorded, placement: Placement) -> Frame:
+def _frame_now(frame: FrameOf, found: Recorded, placement: Placement) -> Frame:
     try:
-        return engine.frame(found.module, placement)
+        return frame(found.module, placement)
     except (NotFound, Refused) as error:
         # A package or program that is gone is an environment that differs; a job too large for the site is not.
         for part, name in (("packages", error.details.get("package")), ("tools", error.details.get("tool"))):
@@ -148,3 +159,37 @@ def _check_frame(found: Recorded, now: Frame) -> None:
         f"{found} cannot be run again as it was; then → now: {'; '.join(each.strip() for each in changes)}: "
         "go back to what it was, or submit the module anew, which makes another key"
     )
+
+
+class Ready:
+    """Whether calculations could be run again now, as far as their programs and environments go. Asks once a module."""
+
+    def __init__(self, store: Store, frame: FrameOf) -> None:
+        self._store = store
+        self._frame = frame
+        self._known: dict[int, tuple[Frame, Placement | WeftError]] = {}
+
+    def placement(self, found: Recorded) -> Placement:
+        """Where it would run, with the resources of its module. Raises as :func:`request` does, inputs apart."""
+        frame = found.calculation.frame
+        known = self._known.get(id(frame))
+        if known is None:
+            try:
+                answer: Placement | WeftError = self._placement(found)
+            except WeftError as error:
+                answer = error
+            # The frame is kept with its answer, so that its identity is not given to another.
+            known = self._known[id(frame)] = frame, answer
+        if isinstance(known[1], WeftError):
+            raise known[1]
+        return known[1]
+
+    def _placement(self, found: Recorded) -> Placement:
+        if not found.module.deterministic:
+            raise Refused(f"{found} says of itself that it is not deterministic")
+        program = missing_program(self._store, found)
+        if program:
+            raise _program_gone(found, program)
+        placement = Overrides().placement(found.module.resources, Placement())
+        _check_frame(found, _frame_now(self._frame, found, placement))
+        return placement

@@ -37,6 +37,8 @@ from weftwork.core.step import Overrides
 from weftwork.core.values import Ref
 from weftwork.engine.engine import Engine
 from weftwork.engine.jobs import Request, internal
+from weftwork.engine.losses import losses
+from weftwork.engine.remaking import LOST
 from weftwork.errors import WeftError
 from weftwork.ports import StepRow
 
@@ -52,12 +54,16 @@ Bound = tuple[Submit, Request]
 @dataclass(slots=True)
 class Turn:
     """What has come of some events: ``requests`` to be submitted, requests that records have ``answered``, tasks that
-    this run had ended ``before`` it was interrupted (with their jobs), tasks that ``failed``, and all ``others``."""
+    this run had ended ``before`` it was interrupted (with their jobs), tasks that ``failed``, and all ``others``.
+
+    ``lost``: submissions for which values have to be read whose bytes are lost. They are handed to :meth:`Asker.handle`
+    again when these are made."""
 
     requests: list[Bound] = field(default_factory=list)
     answered: list[tuple[Request, Record]] = field(default_factory=list)
     before: list[tuple[Submit, Record, str]] = field(default_factory=list)
     failed: list[tuple[str, WeftError]] = field(default_factory=list)
+    lost: list[tuple[Submit, list[Ref]]] = field(default_factory=list)
     others: list[Instruction] = field(default_factory=list)
 
 
@@ -74,6 +80,7 @@ class Asker:
         self._frames: dict[tuple[int, int], Frame] = {}
         self._races: dict[str, tuple[Checksum, dict[str, Checksum]]] = {}
         self._before: dict[str, StepRow] = {}
+        self._restored: set[str] = set()
         self._submits: deque[Submit] = deque()
         self._events: list[Event] = []
         self._looking = True
@@ -89,9 +96,10 @@ class Asker:
         with building():
             return self._turn(flow.start())
 
-    def handle(self, events: Sequence[Event]) -> Turn:
-        """What follows from the events, as far as records lead."""
-        events = [*self._events, *events]
+    def handle(self, happened: Sequence[Event | Submit]) -> Turn:
+        """What follows from the events, as far as records lead; and from submissions that are made once more."""
+        self._submits.extend(each for each in happened if isinstance(each, Submit))
+        events = [*self._events, *(each for each in happened if not isinstance(each, Submit))]
         self._events = []
         with building():
             return self._turn(self._flow.handle(events) if events else ())
@@ -123,32 +131,52 @@ class Asker:
             self._submits.popleft()
         bound, failures = self._bind(submits)
         for submit, error in failures:
-            turn.failed.append((submit.task, error))
-            self._events.append(Ended(submit.task, "failed", error=str(error)))
+            if not self._lost(turn, submit, error, refs_of(*submit.inputs.values())):
+                turn.failed.append((submit.task, error))
+                self._events.append(Ended(submit.task, "failed", error=str(error)))
         records = self._records(bound) if self._looking else {}
         for submit, request in bound:
             record = records.get(request.calculation.key) if request.placement.cache else None
-            if record is not None:
-                turn.answered.append((request, record))
-            elif self._before and (found := self._had_before(submit, request)) is not None:
-                record = found[0]
-                turn.before.append((submit, *found))
-            else:
+            before = self._had_before(submit, request) if record is None and self._before else None
+            if before is not None:
+                record = before[0]
+            if record is None:
                 turn.requests.append((submit, request))
                 continue
-            event = self.ended(submit, record)
+            event = self._answered(turn, submit, record)
+            if event is None:
+                continue
+            if before is not None:
+                turn.before.append((submit, *before))
+            else:
+                turn.answered.append((request, record))
             if event.state == "failed":
                 turn.failed.append((submit.task, WeftError(event.error)))
             self._events.append(event)
         # Where nothing is known, claiming finds out the same: looking pays for runs that are known in large parts.
         self._looking = len(records) > 0 if self._looking else False
 
+    def _answered(self, turn: Turn, submit: Submit, record: Record) -> Ended | None:
+        """The end of a task that a record answers; ``None`` where what the flow needs of it is lost."""
+        try:
+            return self.ended(submit, record)
+        except LOST as error:
+            if self._lost(turn, submit, error, [ref for _, ref in record.outputs]):
+                return None
+            return Ended(submit.task, "failed", error=str(error))
+
+    def _lost(self, turn: Turn, submit: Submit, error: WeftError, refs: list[Ref]) -> bool:
+        """Whether a submission waits until lost bytes are made again: once, since what cannot be made would fail for ever."""
+        if not isinstance(error, LOST) or not refs or submit.task in self._restored:
+            return False
+        self._restored.add(submit.task)
+        turn.lost.append((submit, refs))
+        return True
+
     def _records(self, bound: Sequence[Bound]) -> dict[Checksum, Record]:
-        """The records that answer, whose bytes are there."""
+        """The records that answer, whether or not their bytes are there."""
         keys = {request.calculation.key: None for _, request in bound if request.placement.cache}
-        records = self._engine.ledger.records(list(keys))
-        gone = self._engine.gone(list(records.values())) if records else set[Checksum]()
-        return {key: record for key, record in records.items() if key not in gone} if gone else records
+        return self._engine.ledger.records(list(keys))
 
     def _had_before(self, submit: Submit, request: Request) -> tuple[Record, str] | None:
         """What this run, before it was interrupted, got for the step, and records do not give to others; with its job."""
@@ -156,18 +184,22 @@ class Asker:
         if row is None or row.state != "succeeded" or row.job is None:
             return None
         record = self._engine.ledger.record_of(row.job)
-        if record is None or record.key != request.calculation.key or self._engine.gone([record]):
+        if record is None or record.key != request.calculation.key:
+            return None
+        if losses(self._engine.store, [ref for _, ref in record.outputs], read=False):
             return None
         return record, row.job
 
     def ended(self, submit: Submit, record: Record) -> Ended:
-        """The end of a task that has a record, with the values that the flow needs."""
+        """The end of a task that has a record, with the values that the flow needs. Raises where bytes of these are lost."""
         outputs = dict(record.outputs)
         needs = self._flow.needs_scalars(submit.step)
         if not needs:
             return Ended(submit.task, "succeeded", outputs)
         try:
             scalars = {name: self._scalar(outputs.get(name)) for name in needs}
+        except LOST:
+            raise
         except Exception as error:
             return Ended(submit.task, "failed", error=str(internal(error)))
         return Ended(submit.task, "succeeded", outputs, scalars)
@@ -253,21 +285,18 @@ class Asker:
     # Maps and races
 
     def expand(self, expand: Expand) -> Event:
-        """The items of a collection, in its order."""
+        """The items of a collection, in its order. Raises where its bytes are lost."""
         binding = expand.binding
-        try:
-            if isinstance(binding, tuple):
-                return Items(expand.step, tuple(enumerate(binding)))
-            if isinstance(binding, Literal):
-                return Items(expand.step, _plain_items(canonical(binding.value)))
-            data = self._engine.store.get(binding.checksum)
-            if binding.type.inline:
-                return Items(expand.step, _plain_items(data))
-            items = codecs.items(binding.type, data)
-            numbered = binding.type.name == "list"
-            return Items(expand.step, tuple((int(name) if numbered else name, self._sized(ref)) for name, ref in items))
-        except WeftError as error:
-            return Ended(expand.step, "failed", error=str(error))
+        if isinstance(binding, tuple):
+            return Items(expand.step, tuple(enumerate(binding)))
+        if isinstance(binding, Literal):
+            return Items(expand.step, _plain_items(canonical(binding.value)))
+        data = self._engine.store.get(binding.checksum)
+        if binding.type.inline:
+            return Items(expand.step, _plain_items(data))
+        items = codecs.items(binding.type, data)
+        numbered = binding.type.name == "list"
+        return Items(expand.step, tuple((int(name) if numbered else name, self._sized(ref)) for name, ref in items))
 
     def _sized(self, ref: Ref) -> Ref:
         return Ref(ref.type, ref.checksum, self._engine.store.size(ref.checksum))
@@ -287,6 +316,17 @@ class Asker:
     def race(self, task: str) -> tuple[Checksum, Mapping[str, Checksum]] | None:
         """By what the choice of a race is found, and the keys of its candidates; ``None`` where these could not be bound."""
         return self._races.get(task)
+
+
+def refs_of(*bindings: Binding) -> list[Ref]:
+    """The stored values in bindings."""
+    found = []
+    for binding in bindings:
+        if isinstance(binding, Ref):
+            found.append(binding)
+        elif isinstance(binding, tuple):
+            found += refs_of(*binding)
+    return found
 
 
 def _is_plain(binding: Binding) -> bool:

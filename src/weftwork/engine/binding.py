@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from weftwork.core import codecs
-from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import Checksum, from_canonical_all
+from weftwork.core.job import Record
 from weftwork.core.module import Module
 from weftwork.core.values import Directory, File, Ref, Type, convert, infer
-from weftwork.errors import Corrupt, Invalid, MissingInputs, NotFound, WeftError
+from weftwork.errors import Corrupt, Invalid, MissingInputs, NotFound
 from weftwork.ports import Files, Store
 
 
@@ -173,55 +173,6 @@ class Binder:
         data = codecs.directory_bytes(taken.directory(path))
         return Ref(Type("directory"), taken.keep(data), len(data))
 
-    def unreadable(self, calculation: Calculation, error: WeftError) -> WeftError:
-        """The error of a job whose inputs could not be read, by their names; damaged bytes are removed from the store.
-
-        So whatever made them is made again when it is asked for: a record whose bytes are gone answers nobody.
-        """
-        told, named = [], []
-        for name, ref in calculation.inputs:
-            damaged, gone = self._unsound(ref)
-            self._store.remove(damaged)
-            named += [str(each) for each in (*damaged, *gone)]
-            if damaged or gone:
-                how = "damaged, and were removed" if damaged else "gone from the store"
-                told.append(
-                    f"the bytes of its input {name!r} ({', '.join(each.short for each in (*damaged, *gone))}) are {how}"
-                )
-        if not told:
-            return error
-        kind = Corrupt if isinstance(error, Corrupt) else MissingInputs
-        return kind(
-            f"{calculation.frame.name}: {'; '.join(told)}: run again what made them, or give them again",
-            checksums=named,
-        )
-
-    def _unsound(self, ref: Ref) -> tuple[list[Checksum], list[Checksum]]:
-        """What of a stored value is damaged, and what is gone, at any depth."""
-        try:
-            data = b""
-            with self._store.open(ref.checksum) as stream:
-                while chunk := stream.read(1 << 20):
-                    data += chunk if codecs.has_links(ref.type) else b""
-        except Corrupt:
-            return [ref.checksum], []
-        except NotFound:
-            return [], [ref.checksum]
-        damaged: list[Checksum] = []
-        gone: list[Checksum] = []
-        for _, held in codecs.items(ref.type, data) if data else ():
-            more_damaged, more_gone = self._unsound(held)
-            damaged += more_damaged
-            gone += more_gone
-        return damaged, gone
-
-    def whole(self, ref: Ref) -> bool:
-        """Whether all that a stored value holds is in the store, at any depth."""
-        if not codecs.has_links(ref.type):
-            return True
-        held = [item for _, item in codecs.items(ref.type, self._store.get(ref.checksum))]
-        return not self._store.missing({item.checksum for item in held}) and all(map(self.whole, held))
-
     def coerce(self, ref: Ref, declared: Type, where: str) -> Ref:
         """A reference as the declared type: as it is, under another name of the same bytes, or read and written anew."""
         concrete = declared.concrete
@@ -237,14 +188,28 @@ class Binder:
             value = self.value(ref)
         return self.put(declared, value, where)
 
-    def values(self, outputs: Sequence[Sequence[tuple[str, Ref]]]) -> Iterator[dict[str, Any]]:
-        """The values of many outputs, fresh, one after the other: the small ones are read from the store together."""
-        read = iter(self._small([ref for each in outputs for _, ref in each]))
-        for each in outputs:
-            yield {name: self.value(ref) if (value := next(read)) is _LATER else value for name, ref in each}
+    def values(self, records: Sequence[Record], again: Again) -> Iterator[dict[str, Any]]:
+        """The values of many records, fresh, one after the other: the small ones are read from the store together.
 
-    def _small(self, refs: Sequence[Ref]) -> list[Any]:
-        """The values of those that are small and there; ``_LATER`` in the places of the others."""
+        Where bytes are lost, ``again`` gives the records with their bytes made again.
+        """
+        read, lost = self._small(records)
+        if lost:
+            records = again(records)
+            read, _ = self._small(records)
+        values = iter(read)
+        for record in records:
+            some = [next(values) for _ in record.outputs]
+            yield (
+                {name: value for (name, _), value in zip(record.outputs, some, strict=True)}
+                if _LATER not in some
+                else self._decoded(record, again)
+            )
+
+    def _small(self, records: Sequence[Record]) -> tuple[list[Any], bool]:
+        """The values of the outputs one after the other, ``_LATER`` for those that are not small, or not there; and
+        whether small ones are lost."""
+        refs = [ref for each in records for _, ref in each.outputs]
         small = {ref.checksum for ref in refs if ref.size <= _SMALL and ref.type.inline}
         try:
             held = self._store.get_many(list(small))
@@ -252,7 +217,17 @@ class Binder:
             held = {}
         found = [held.get(ref.checksum) if ref.type.inline else None for ref in refs]
         values = iter(from_canonical_all([data for data in found if data is not None]))
-        return [_LATER if data is None else next(values) for data in found]
+        return [_LATER if data is None else next(values) for data in found], len(held) < len(small)
+
+    def _decoded(self, record: Record, again: Again) -> dict[str, Any]:
+        for left in range(_TRIES, -1, -1):
+            try:
+                return {name: self.value(ref) for name, ref in record.outputs}
+            except (MissingInputs, Corrupt):
+                if not left:
+                    raise
+                (record,) = again([record])
+        raise AssertionError
 
     def value(self, ref: Ref) -> Any:
         """The value, fresh. Raises :class:`~weftwork.errors.MissingInputs` where its bytes are gone."""
@@ -260,13 +235,8 @@ class Binder:
             return codecs.read(ref.type, ref.checksum, self._store.get, self.local)
         except NotFound as error:
             raise MissingInputs(
-                f"the bytes of a {ref.type} are gone from the store: {error}; run again what made them",
-                checksums=[str(ref.checksum)],
+                f"the bytes of a {ref.type} are gone from the store: {error}", checksums=[str(ref.checksum)]
             ) from error
-        except Corrupt:
-            # Worthless, and in the way of making them again.
-            self._store.remove(self._unsound(ref)[0])
-            raise
 
     def local(self, kind: Type, checksum: Checksum) -> File:
         """A ``File`` or ``Directory`` with a readable path for stored bytes."""
@@ -297,6 +267,10 @@ class Binder:
         finally:
             temporary.unlink(missing_ok=True)
 
+
+Again = Callable[[Sequence[Record]], Sequence[Record]]
+
+_TRIES = 3
 
 _PLAIN = frozenset({type(None), bool, int, float, str})
 """Kinds of Python values that hold nothing else."""

@@ -14,7 +14,7 @@ from weftwork.core.checksum import Checksum
 from weftwork.core.job import Record
 from weftwork.core.values import Ref
 from weftwork.engine.jobs import Live, internal
-from weftwork.errors import Cancelled, Corrupt, Lost, MissingInputs, StagingFailed, WeftError
+from weftwork.errors import Cancelled, Lost, StagingFailed, WeftError
 from weftwork.node.outcome import read_outcome
 from weftwork.ports import CallOutcome, Report
 
@@ -120,8 +120,6 @@ class Collector:
             if isinstance(error, Cancelled) and live.cancelled_by is None:
                 # A dead owner's caller had it stopped; it is wanted again since.
                 raise Lost(f"job {live.id}: its attempt {live.attempt} was stopped by {error.details.get('by')}")
-        if isinstance(error, (Corrupt, MissingInputs)):
-            error = self._engine.binder.unreadable(live.request.calculation, error)
         if error is not None:
             raise error
 

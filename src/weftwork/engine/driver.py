@@ -34,10 +34,11 @@ from weftwork.core.messages import (
 )
 from weftwork.core.module import Module
 from weftwork.core.placement import Placement
+from weftwork.core.values import Ref
 from weftwork.core.workflow import Workflow
-from weftwork.engine.asking import Asker, Turn
+from weftwork.engine.asking import Asker, Turn, refs_of
 from weftwork.engine.engine import Engine
-from weftwork.engine.jobs import Request, Waiter
+from weftwork.engine.jobs import Request, Waiter, internal
 from weftwork.errors import Cancelled, WeftError
 from weftwork.ports import Claim, StepRow
 
@@ -75,8 +76,9 @@ class Driver:
         self._modules = modules
         self._asker = Asker(engine, run, modules, placement)
         self._watch = watch
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._events: asyncio.Queue[Event | Submit] = asyncio.Queue()
         self._waiting: dict[str, Waiter] = {}
+        self._restoring: dict[str, asyncio.Task[None]] = {}
         self._ran: set[str] = set()
         self._written: set[str] = set()
         self._answered: list[tuple[Request, Record]] = []
@@ -93,7 +95,7 @@ class Driver:
                     for task in self._noting:
                         await task
                     return outcome
-                events: list[Event] = []
+                events: list[Event | Submit] = []
                 if not self._asker.waiting:
                     if self._events.empty():
                         self._note()
@@ -102,6 +104,8 @@ class Driver:
                     events.append(self._events.get_nowait())
                 turn = await asyncio.to_thread(self._asker.handle, events)
         finally:
+            for restoring in self._restoring.values():
+                restoring.cancel()
             if self._waiting:
                 withdrawing = self._engine.leaving.withdraw(list(self._waiting.values()), "the end of its run")
                 await asyncio.shield(withdrawing)
@@ -127,6 +131,8 @@ class Driver:
             self._tell(StepEvent(task, "failed", time.time(), detail=str(error)))
         if turn.requests or len(self._answered) >= TOGETHER:
             self._note()
+        for submit, refs in turn.lost:
+            self._restoring[submit.task] = self._engine.spawn(self._restore(submit, refs))
         await self._submit(turn.requests)
         for each in turn.others:
             outcome = await self._follow(each)
@@ -141,11 +147,14 @@ class Driver:
                 cached = state == "succeeded" and step not in self._ran
                 self._tell(StepEvent(step, state, time.time(), cached=cached, detail=reason))
             case Cancel(task, by):
-                waiter = self._waiting.get(task)
-                if waiter is not None:
+                waiter, restoring = self._waiting.get(task), self._restoring.get(task)
+                if restoring is not None:
+                    restoring.cancel()
+                    self._over(task, "cancelled", error=Cancelled(f"withdrawn by {by}", by=by))
+                elif waiter is not None:
                     self._engine.spawn(self._engine.leaving.withdraw([waiter], by))
             case Expand():
-                self._events.put_nowait(await asyncio.to_thread(self._asker.expand, instruction))
+                self._engine.spawn(self._expand(instruction))
             case LookUp():
                 self._events.put_nowait(await asyncio.to_thread(self._asker.look_up, instruction))
             case Choose():
@@ -219,10 +228,33 @@ class Driver:
         self._engine.spawn(self._read_scalars(submit, record))
 
     async def _read_scalars(self, submit: Submit, record: Record) -> None:
-        event = await asyncio.to_thread(self._asker.ended, submit, record)
+        refs = [ref for _, ref in record.outputs]
+        try:
+            event = await self._engine.remaking.reading(refs, lambda: self._asker.ended(submit, record))
+        except Exception as error:
+            event = Ended(submit.task, "failed", error=str(internal(error)))
         if event.state == "failed":
             self._tell(StepEvent(submit.task, "failed", time.time(), detail=event.error))
         self._events.put_nowait(event)
+
+    async def _restore(self, submit: Submit, refs: Sequence[Ref]) -> None:
+        """Have bytes made again that must be read for a step, then submit it."""
+        try:
+            await self._engine.remaking.make(refs, f"the step {submit.task} of {self._run}", read=True)
+        except Exception as error:
+            self._over(submit.task, "failed", error=internal(error))
+        else:
+            self._events.put_nowait(submit)
+        finally:
+            del self._restoring[submit.task]
+
+    async def _expand(self, expand: Expand) -> None:
+        """The items of a collection, which is made again where its bytes are lost."""
+        reading = self._engine.remaking.reading(refs_of(expand.binding), lambda: self._asker.expand(expand))
+        try:
+            self._events.put_nowait(await reading)
+        except Exception as error:
+            self._events.put_nowait(Ended(expand.step, "failed", error=str(internal(error))))
 
     def _over(self, task: str, state: Any, *, error: WeftError, job: str | None = None) -> None:
         self._tell(StepEvent(task, state, time.time(), job, detail=str(error)))

@@ -10,12 +10,10 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from weftwork.core.calculation import Frame
-from weftwork.core.checksum import Checksum
 from weftwork.core.job import Event, Kind, Record
 from weftwork.core.module import Function, Module
 from weftwork.core.placement import Placement
@@ -26,10 +24,11 @@ from weftwork.engine.frames import frame_of
 from weftwork.engine.jobs import Live, Request, Waiter, internal, withdrawn
 from weftwork.engine.known import Known
 from weftwork.engine.leaving import Leaving
+from weftwork.engine.remaking import TRIES, Remaking
 from weftwork.engine.running import Running
 from weftwork.engine.scribe import Scribe
 from weftwork.engine.watching import Watch
-from weftwork.errors import Cancelled, Lost, Refused, SiteFailed, Unavailable, WeftError
+from weftwork.errors import Cancelled, Corrupt, Lost, MissingInputs, Refused, SiteFailed, Unavailable, WeftError
 from weftwork.ports import Call, Claim, Claimed, Ending, Ledger, Report, Site, Sites, Store
 
 LEASE = 30.0
@@ -55,6 +54,7 @@ class Engine:
         self.scribe = Scribe(ledger, owner)
         self.known = Known(ledger, self.scribe, asyncio.get_running_loop())
         self.leaving = Leaving(self)
+        self.remaking = Remaking(self)
         self._collector = Collector(self)
         self._running = Running(self)
         self._watch = Watch(self)
@@ -78,13 +78,6 @@ class Engine:
         return frame_of(module, site.resolve(module))
 
     # From submit to result
-
-    def known_record(self, request: Request) -> Record | None:
-        """On any thread: the record that answers a request, whose bytes are there; ``None`` where it must be submitted."""
-        if not request.placement.cache:
-            return None
-        (record,) = self.known.records([request.calculation])
-        return None if record is None or self.gone([record]) else record
 
     async def submit(self, requests: Sequence[Request]) -> list[Waiter]:
         """Somebody who waits for each request, whose job is claimed: ended already where a record answers it.
@@ -121,38 +114,25 @@ class Engine:
                 raise waiter.error
         return waiters
 
-    async def _claim(self, lives: Sequence[Live], *, anew: bool = False) -> None:
-        """Ask the ledger, and act on each answer. An error of the ledger ends the jobs with it."""
+    async def _claim(self, lives: Sequence[Live]) -> None:
+        """Ask the ledger, and act on each answer. An error of the ledger ends the jobs with it.
+
+        A record answers whether or not its bytes are there: who reads them has them made again.
+        """
         try:
-            answers = await self.scribe.claim([_claim_of(live.request, anew) for live in lives])
-            hits = [answer.record for answer in answers if answer.answer == "hit" and answer.record is not None]
-            gone = await asyncio.to_thread(self.gone, hits) if hits else set[Checksum]()
+            answers = await self.scribe.claim([_claim_of(live.request) for live in lives])
         except Exception as error:
             for live in lives:
                 self.settle(live, None, internal(error))
             return
-        again: list[Live] = []
         for live, answer in zip(lives, answers, strict=True):
             live.id, live.epoch, live.attempt = answer.job, answer.epoch, answer.attempt
             live.own = answer.answer == "hit" or (answer.answer == "mine" and answer.epoch == 1)
-            if answer.answer != "hit":
+            if answer.record is None:
                 self._begin(live, answer)
-            elif answer.record is not None and answer.record.key not in gone:
+            else:
                 live.cached = True
                 self.settle(live, answer.record, None)
-            else:
-                again.append(live)
-        if again:
-            await self._claim(again, anew=True)
-
-    def gone(self, records: Sequence[Record]) -> set[Checksum]:
-        """On a thread: keys of records of which bytes are no longer in the store. A hit means that its bytes are there."""
-        missing = self.store.missing({ref.checksum for record in records for _, ref in record.outputs})
-        gone = {record.key for record in records if any(ref.checksum in missing for _, ref in record.outputs)}
-        for record in records:
-            if record.key not in gone and not all(self.binder.whole(ref) for _, ref in record.outputs):
-                gone.add(record.key)
-        return gone
 
     def _begin(self, live: Live, answer: Claimed) -> None:
         """A job that is not over: follow it where another process has it, else dispatch it."""
@@ -165,7 +145,9 @@ class Engine:
         self._live[live.id] = live
         live.followed = answer.answer == "waiting"
         if not live.followed:
-            self._dispatch(live, rejoin=True)
+            if live.request.lost:
+                self.scribe.append(live.id, live.epoch, Event("noted", time.time(), {"lost": live.request.lost}))
+            self.dispatch(live, rejoin=True)
 
     def taken_over(self, live: Live, answer: Claimed) -> None:
         """The owner of a followed job is dead: it is ours now."""
@@ -173,13 +155,14 @@ class Engine:
         if live.cancelled_by is not None:
             self.spawn(self._ended_for_good(live, answer, live.cancelled_by))
         else:
-            self._dispatch(live, rejoin=True)
+            self.dispatch(live, rejoin=True)
 
     async def _ended_for_good(self, live: Live, answer: Claimed, by: str) -> None:
         await self.leaving.end_orphan(live.id, answer, by)
         self.settle(live, None, Cancelled(f"job {live.id} was cancelled by {by}", by=by))
 
-    def _dispatch(self, live: Live, *, rejoin: bool = False) -> None:
+    def dispatch(self, live: Live, *, rejoin: bool = False) -> None:
+        """Begin an attempt; ``rejoin``: perhaps the one that a dead owner left."""
         live.retry = None
         if live.done:
             return
@@ -227,8 +210,14 @@ class Engine:
             # Others wait for it, and go on with it when this process is gone: its end is not ours to write.
             self.settle(live, None, error)
             return
-        elif isinstance(error, SiteFailed) and live.attempt <= min(live.request.placement.retries, RETRIES):
+        elif isinstance(error, SiteFailed) and live.attempt - live.uncounted <= min(
+            live.request.placement.retries, RETRIES
+        ):
             self._again(live, error)
+            return
+        elif isinstance(error, (MissingInputs, Corrupt)) and live.restored < TRIES:
+            self._forget_folder(live)
+            self.remaking.restore(live, error)
             return
         kind: Kind = "cancelled" if isinstance(error, Cancelled) else "failed"
         data = {"error": error.document()} | ({"by": error.details.get("by")} if kind == "cancelled" else {})
@@ -252,13 +241,15 @@ class Engine:
         delay = min(10.0, 0.2 * 2**live.attempt) * random.uniform(0.5, 1.0)
         data = {"attempt": live.attempt, "error": error.document(), "delay": delay}
         self.scribe.append(live.id, live.epoch, Event("retried", time.time(), data))
-        live.retry = live.loop.call_later(delay, self._dispatch, live)
+        live.retry = live.loop.call_later(delay, self.dispatch, live)
 
     async def succeeded(self, ends: Sequence[tuple[Live, Record]]) -> None:
         """Write the records of attempts that succeeded, all together, and only then tell."""
         event = Event("succeeded", time.time(), {"cached": False})
         try:
-            answers = await self.scribe.end([Ending(live.id, live.epoch, event, record) for live, record in ends])
+            answers = await self.scribe.end(
+                [Ending(live.id, live.epoch, event, record, bool(live.request.lost)) for live, record in ends]
+            )
         except Exception as error:
             # Nothing is told that is not durable: the jobs stay live in the ledger, for whoever comes after us.
             for live, _ in ends:
@@ -346,6 +337,5 @@ class Engine:
         return Call(live.task, live.id, request.calculation, request.module, request.placement.resources)
 
 
-def _claim_of(request: Request, anew: bool) -> Claim:
-    placement = replace(request.placement, cache=False) if anew else request.placement
-    return Claim(request.calculation, placement, request.run, request.step)
+def _claim_of(request: Request) -> Claim:
+    return Claim(request.calculation, request.placement, request.run, request.step, lost=bool(request.lost))

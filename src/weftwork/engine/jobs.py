@@ -24,6 +24,8 @@ LAST = ", the last to wait for it"
 class Request:
     """A calculation to be got: with what runs it, where, and for which step of which run.
 
+    ``lost`` says that bytes of its result are, and for whom: it is made again although a record stands.
+
     A module that says of itself that it is not deterministic is never answered from the cache, whatever was asked for.
     """
 
@@ -32,6 +34,7 @@ class Request:
     placement: Placement
     run: str | None = None
     step: str | None = None
+    lost: str = ""
 
     def __post_init__(self) -> None:
         if self.placement.cache and not self.module.deterministic:
@@ -45,6 +48,8 @@ class Live:
     ``waiters`` want its result here; ``heirs`` are live jobs of the same calculation that were asked for while this one
     was being given up: how it ends decides whether they have to claim again. ``leaving``: nobody here wants it.
     ``own``: the ledger made the job for this very request, and shows its run and step.
+    ``retry`` is what will try it once more; ``restored`` counts how often it missed bytes of its inputs, ``uncounted`` the
+    attempts that ended so, which are nobody's failure.
     ``noted``: its id will be there, where a record answered it before it was written down.
     """
 
@@ -62,7 +67,9 @@ class Live:
     done: bool = False
     record: Record | None = None
     error: WeftError | None = None
-    retry: asyncio.TimerHandle | None = None
+    retry: asyncio.TimerHandle | asyncio.Task[None] | None = None
+    restored: int = 0
+    uncounted: int = 0
     waiters: list[Waiter] = field(default_factory=list)
     heirs: list[Live] = field(default_factory=list)
     noted: concurrent.futures.Future[list[str]] | None = None

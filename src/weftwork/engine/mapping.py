@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from weftwork.core.calculation import Calculation, Frame
@@ -23,7 +24,7 @@ from weftwork.engine.engine import Engine
 from weftwork.engine.jobs import Request, Waiter
 from weftwork.engine.known import Noted
 from weftwork.engine.portal import Portal
-from weftwork.errors import Invalid, MissingInputs, WeftError
+from weftwork.errors import Invalid, WeftError
 
 CHUNK: Final = 512
 """Calls that go together at most: enough to share a commit, few enough to keep memory flat."""
@@ -96,7 +97,7 @@ class Mapper:
         try:
             while self._fill():
                 chunk, records, error = self._next()
-                for values in self._values(chunk, records):
+                for values in self._engine.binder.values(records, partial(self._again, chunk.rows)):
                     yield shape(values)
                 if error is not None:
                     raise error
@@ -107,6 +108,13 @@ class Mapper:
             for chunk in self._flying:
                 if chunk.waiting is not None:
                     chunk.waiting.cancel()
+
+    def _again(self, rows: Sequence[Row], records: Sequence[Record]) -> Sequence[Record]:
+        """On the caller's thread: records of some rows with their lost bytes made again, from the inputs that are given."""
+        taken = self._engine.binder.taken()
+        self._engine.binder.bind_columns(self._module, self._given.columns(rows), len(rows), taken)
+        taken.store()
+        return self._portal.call(self._engine.remaking.answers(records))
 
     def _fill(self) -> bool:
         """Read on until enough is in flight, or the next results are there; whether there are any more."""
@@ -124,32 +132,6 @@ class Mapper:
         if time.monotonic() - chunk.since < _FAST:
             self._size = min(2 * self._size, CHUNK)
         return chunk, records, error
-
-    def _values(self, chunk: _Chunk, records: list[Record]) -> Generator[dict[str, Any], None, None]:
-        """The values of the records, in order. A result whose bytes are gone is got once more."""
-        binder, start, again = self._engine.binder, 0, -1
-        while start < len(records):
-            try:
-                for values in binder.values([record.outputs for record in records[start:]]):
-                    start += 1
-                    yield values
-            except MissingInputs:
-                if again == start:
-                    raise
-                again = start
-                records[start] = self._made_again(chunk.rows[start])
-
-    def _made_again(self, row: Row) -> Record:
-        """The record of a row that is claimed, and so made anew where the bytes of the one that was known are gone."""
-        inputs = self._engine.binder.bind(
-            self._module, {**dict(zip(self._given.names, row, strict=True)), **self._given.fixed}
-        )
-        request = Request(Calculation.of(self._frame, inputs), self._module, self._placement)
-        (waiter,) = self._portal.call(all_ended(self._engine, [request]))
-        if waiter.record is None:
-            assert waiter.error is not None
-            raise waiter.error
-        return waiter.record
 
     def _send(self) -> None:
         self._portal.check()

@@ -59,6 +59,7 @@ class _Teller:
             yield f"  {failure}"
         if not row.placement.cache:
             yield "  it was to run whether or not a result is known (cache: false, or its module says deterministic: false)"
+        yield from self._restored(row)
         yield from self._unusable(row)
         earlier = self._nearest(row)
         if earlier is not None:
@@ -104,6 +105,14 @@ class _Teller:
             where = record.observed.get("host", "an unknown host")
             yield f"  the same calculation gave this result on {_when(record.created)} on {where}"
         yield "  program, environment, inputs and outputs are the same: equal calculations have equal keys"
+
+    def _restored(self, row: JobRow) -> Iterator[str]:
+        """What was lost: of its result, so that it ran, or of its inputs, so that others ran."""
+        for _, event in self._ledger.events(row.job.id):
+            if event.kind == "noted" and "lost" in event.data:
+                yield f"  its result was recorded, and is lost: {event.data['lost']}"
+            for made in event.data.get("again") or () if event.kind == "noted" else ():
+                yield f"  bytes of its inputs were lost, and were made again: {made}"
 
     def _unusable(self, row: JobRow) -> Iterator[str]:
         """Results of the very same calculation that could not be used."""

@@ -85,7 +85,7 @@ class Claiming:
     def _told(self, claims: Sequence[Claim]) -> list[Claimed]:
         """Ended jobs for what records have answered: where these are is looked up by the statement that writes the jobs."""
         requests = self._shared.requests(self._tx, claims)
-        return [self._hit(claim, request, None) for claim, request in zip(claims, requests, strict=True)]
+        return [self._hit(claim, request) for claim, request in zip(claims, requests, strict=True)]
 
     def _asked(self, claims: Sequence[Claim]) -> list[Claimed]:
         if not claims:
@@ -106,7 +106,7 @@ class Claiming:
             answers.append(self._answer(claim, row, request, found))
         return answers
 
-    def _hit(self, claim: Claim, request: int, record: Record | None) -> Claimed:
+    def _hit(self, claim: Claim, request: int, record: Record | None = None) -> Claimed:
         key, job, name = claim.calculation.key, self._next, self._names.pop()
         self._next += 1
         self._answered.append((job, name, documents.prefix(key), key[:], request, claim.step))
@@ -115,7 +115,7 @@ class Claiming:
     def _answer(self, claim: Claim, row: Known, request: int, found: dict[str, Known]) -> Claimed:
         """The answer to a claim. What a later claim of its key is to find goes to ``found``."""
         cache = claim.placement.cache
-        if row.record and cache:
+        if row.record and cache and not claim.lost:
             return self._hit(claim, request, documents.record_of(claim.calculation.key, row.body))
         if row.job and cache:
             answer, found[row.key] = self._share(row)
@@ -123,7 +123,7 @@ class Claiming:
         job, name = self._next, self._names.pop()
         self._next += 1
         self._queued.append((job, name, row.calculation, request, claim.step, 0 if cache else job))
-        found[row.key] = Known(row.key, row.calculation, 0, None, job, name, self._owner, 1) if cache else row
+        found[row.key] = row._replace(job=job, name=name, owner=self._owner, epoch=1) if cache else row
         return Claimed("mine", name, 1)
 
     def _share(self, row: Known) -> tuple[Claimed, Known]:

@@ -98,6 +98,7 @@ class _Outcome:
         self.answers: dict[str, Record | None] = {}
         self.jobs: list[Row] = []
         self._records: list[Row] = []
+        self._demoted: list[int] = []
         # A private and a shared job of one key may end in one call: what the one answers the other is held against.
         self._fresh: dict[int, tuple[int, Record]] = {}
         # What succeeded together is told by one event: its text is made once.
@@ -111,16 +112,16 @@ class _Outcome:
         own = None
         if record is not None:
             first = self._fresh.get(calculation)
-            if answer:
+            if first is None and answer:
                 first = answer, documents.record_of(record.key, body)
-            own, record = self._record(record, private, calculation, first)
+            own, record = self._record(record, private, calculation, first, ending.lost)
         self.answers[ending.job] = record
         if ending.event is not self._event:
             self._event, self._text = ending.event, documents.event_text(ending.event)
         self.jobs.append((job, ending.event.kind, own, self._text))
 
     def _record(
-        self, record: Record, private: int, calculation: int, first: tuple[int, Record] | None
+        self, record: Record, private: int, calculation: int, first: tuple[int, Record] | None, lost: bool
     ) -> tuple[int, Record]:
         """The number of the job's record, and the record that the job is answered with."""
         if not record.reusable or (first is None and private):
@@ -131,6 +132,12 @@ class _Outcome:
             return number, record
         if documents.same_outputs(first[1], record):
             return (self._add(calculation, "own", record), record) if private else first
+        if lost and not private:
+            # What it made can be had, the bytes of what stood before cannot.
+            self._demoted.append(first[0])
+            number = self._add(calculation, "answer", record)
+            self._fresh[calculation] = number, record
+            return number, record
         # A job that asked to run anew gets what it made; all others get what stood before.
         number = self._add(calculation, "conflict", record)
         return number, record if private else first[1]
@@ -142,6 +149,8 @@ class _Outcome:
         return number
 
     def write(self, tx: Transaction) -> None:
+        for numbers in chunks(self._demoted):
+            tx.run(f"UPDATE record SET rank = 'conflict' WHERE id IN ({marks(len(numbers))})", numbers)
         insert(tx, "record (id, calculation, rank, body)", self._records)
         for chunk in chunks(self.jobs):
             text, parameters = values(chunk)

@@ -12,7 +12,7 @@ from typing import Any, Self
 from weftwork.core.checksum import Checksum
 from weftwork.core.job import Event, Record
 from weftwork.core.placement import Resources
-from weftwork.ledger import claims, jobs, owners, runs, slots, views, waits
+from weftwork.ledger import claims, jobs, makers, owners, runs, slots, views, waits
 from weftwork.ledger.database import Database
 from weftwork.ports import Claim, Claimed, Ending, JobRow, Owner, RunRow, StepRow
 
@@ -121,6 +121,11 @@ class SqlLedger:
     def record_of(self, job: str) -> Record | None:
         with self._database.read() as tx:
             return views.record_of(tx, job)
+
+    def makers(self, checksums: Sequence[Checksum]) -> dict[Checksum, list[Checksum]]:
+        makers.index(self._database)
+        with self._database.read() as tx:
+            return makers.makers(tx, checksums)
 
     def calculation(self, key: Checksum) -> bytes | None:
         with self._database.read() as tx:

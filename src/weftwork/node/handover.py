@@ -58,10 +58,16 @@ class Inputs:
         """A file or directory with the content, for the function to read."""
         if checksum not in self._laid:
             path = os.path.join(self._folder, checksum)
-            if actual.name == "directory":
-                self._lay_directory(path, checksum)
-            else:
-                self._lay(path, checksum, executable=False)
+            try:
+                if actual.name == "directory":
+                    self._lay_directory(path, checksum)
+                else:
+                    self._lay(path, checksum, executable=False)
+            except BaseException:
+                # In part: in the way of the next call, which may find all of it.
+                if os.path.lexists(path):
+                    remove(path)
+                raise
             self._laid[checksum] = (path, _seen(path))
         path = self._laid[checksum][0]
         return Directory(path) if actual.name == "directory" else File(path)
@@ -103,7 +109,6 @@ class Inputs:
             # A fixed time long ago: any write moves it, also one within the clock's resolution.
             os.utime(target.fileno(), (_LAID_TIME, _LAID_TIME))
         if found != checksum:
-            os.unlink(path)
             raise Corrupt(f"the input {checksum.short} should have the checksum {checksum} and has {found}")
 
 

@@ -17,6 +17,8 @@ class Claim:
     """What an owner asks of the ledger for one calculation: a result, or the right to make it.
 
     ``answered``: the owner has read a record that answers it already, and asks for nothing but the ended job that says so.
+    ``lost`` says that the bytes of its result are gone: the record that stands is no answer, and the calculation is
+    made again by one job that all share.
     """
 
     calculation: Calculation
@@ -24,6 +26,7 @@ class Claim:
     run: str | None = None
     step: str | None = None
     answered: bool = False
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,16 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a job ended, written together with its record: ``event`` is succeeded, failed or cancelled."""
+    """How a job ended, written together with its record: ``event`` is succeeded, failed or cancelled.
+
+    ``lost`` as the job was claimed: it made again what stands in a record whose bytes are gone.
+    """
 
     job: str
     epoch: int
     event: Event
     record: Record | None = None
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +137,9 @@ class Ledger(Protocol):
 
         The caller is entered as a waiter of the job in every case but a hit. ``placement.cache`` false: always a new job,
         which is this owner's alone. The second claim of a key in one call finds what the first one made. A job that is
-        taken over from a dead owner by a claim is no longer asked to be cancelled. An ``answered`` claim is always a hit; NotFound
-        is raised, and nothing is written, where no usable record answers it.
+        taken over from a dead owner by a claim is no longer asked to be cancelled. An ``answered`` claim is always a hit;
+        NotFound is raised, and nothing is written, where no usable record answers it. A claim of what is ``lost`` gets the
+        live job of its key, or a new one, although a record stands, which goes on to answer all others meanwhile.
         """
         ...
 
@@ -146,7 +154,9 @@ class Ledger(Protocol):
 
     def end(self, owner: str, endings: Sequence[Ending]) -> dict[str, Record | None]:
         """End jobs with their records, and free their slots. The record that now answers the key comes back: the first
-        one stays the answer, a different later one is kept as a conflict. A job with ``placement.cache`` false is answered
+        one stays the answer, a different later one is kept as a conflict. Where a job that made again what was ``lost`` gave
+        something different, its own record becomes the answer, and the first one the conflict: nobody can have the
+        first one's bytes any more. A job with ``placement.cache`` false is answered
         with its own record, which answers nobody else. Jobs with a stale epoch are left out. Raises Invalid for a job that
         succeeded without a record, or has one and did not."""
         ...
@@ -194,6 +204,12 @@ class Ledger(Protocol):
 
     def record_of(self, job: str) -> Record | None:
         """The record that a job gave or was answered with, reusable or not."""
+        ...
+
+    def makers(self, checksums: Sequence[Checksum]) -> dict[Checksum, list[Checksum]]:
+        """Keys of calculations that gave an output with one of these checksums, the first ones first; what nobody made
+        is left out. Some of them, where very many did; none whose result belongs to its job because it used what is not
+        in its key."""
         ...
 
     def calculation(self, key: Checksum) -> bytes | None:

@@ -64,12 +64,16 @@ class Sources:
 
         target.parent.mkdir(parents=True, exist_ok=True)
         making = Path(tempfile.mkdtemp(dir=target.parent, prefix="."))
-        for name, executable, each in from_canonical(store.get(checksum)):
-            place = making / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with store.open(Checksum(each)) as source, open(place, "wb") as out:
-                shutil.copyfileobj(source, out, 1 << 20)
-            place.chmod(0o555 if executable else 0o444)
+        try:
+            for name, executable, each in from_canonical(store.get(checksum)):
+                place = making / name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with store.open(Checksum(each)) as source, open(place, "wb") as out:
+                    shutil.copyfileobj(source, out, 1 << 20)
+                place.chmod(0o555 if executable else 0o444)
+        except BaseException:
+            shutil.rmtree(making)
+            raise
         try:
             making.rename(target)
         except OSError:

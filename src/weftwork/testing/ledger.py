@@ -20,7 +20,7 @@ from weftwork.core.placement import Placement, Resources
 from weftwork.errors import Conflict, Invalid, NotFound
 from weftwork.ledger import owners
 from weftwork.ports import Claimed, Ending, Ledger
-from weftwork.testing.ledger_samples import FRESH, LEASE, Living, calculation, claims, failed, record, succeeded
+from weftwork.testing.ledger_samples import FRESH, LEASE, Living, calculation, claims, failed, record, ref, succeeded
 
 
 class GroundTruth(Protocol):
@@ -194,6 +194,55 @@ class LedgerContract(LedgerFixtures):
         assert ledger.conflicts() == [(record(made, 1), record(made, 2))]
         assert ledger.claim(me, claims(1))[0].record == record(made, 1)
         assert truth.records(made.key) == ["answer", "conflict"]
+
+    def test_what_is_lost_is_made_again_by_one_job_while_its_record_answers_others(
+        self, ledger: Ledger, other: Ledger, truth: GroundTruth, me: str, you: Living
+    ) -> None:
+        made = calculation(1)
+        (first,) = ledger.claim(me, claims(1))
+        ledger.end(me, [succeeded(first, made)])
+        (again, twice) = ledger.claim(me, claims(1, 1, lost=True))
+        (elsewhere,) = other.claim(you.id, claims(1, lost=True))
+        assert (again.answer, again.epoch, twice.answer, elsewhere.answer) == ("mine", 1, "waiting", "waiting")
+        assert {again.job, twice.job, elsewhere.job} == {again.job}
+        assert ledger.claim(me, claims(1))[0].record == record(made)
+        same = record(made, observed={"seconds": 3.0})
+        assert ledger.end(me, [Ending(again.job, 1, Event("succeeded", 3.0), same, lost=True)]) == {
+            again.job: record(made)
+        }
+        assert ledger.record_of(again.job) == record(made)
+        assert truth.records(made.key) == ["answer"]
+        assert ledger.claim(me, claims(1))[0].answer == "hit"
+        assert ledger.claim(me, claims(1, lost=True))[0].answer == "mine", "it may be lost once more"
+
+    def test_what_is_made_again_and_differs_becomes_the_answer(
+        self, ledger: Ledger, truth: GroundTruth, me: str
+    ) -> None:
+        made = calculation(1)
+        (first,) = ledger.claim(me, claims(1))
+        ledger.end(me, [succeeded(first, made, 1)])
+        (again,) = ledger.claim(me, claims(1, lost=True))
+        ending = Ending(again.job, again.epoch, Event("succeeded", 2.0), record(made, 2), lost=True)
+        assert ledger.end(me, [ending]) == {again.job: record(made, 2)}
+        assert ledger.claim(me, claims(1))[0].record == record(made, 2)
+        assert ledger.record_of(first.job) == record(made, 1)
+        assert ledger.conflicts() == [(record(made, 2), record(made, 1))]
+        assert truth.records(made.key) == ["conflict", "answer"]
+
+    def test_who_made_an_output_is_known(self, ledger: Ledger, other: Ledger, me: str) -> None:
+        jobs = ledger.claim(me, claims(*range(300)))
+        endings = [succeeded(job, calculation(at), at % 100) for at, job in enumerate(jobs[:250])]
+        ledger.end(me, endings)
+        expected = [calculation(at).key for at in (7, 107, 207)]
+        assert other.makers([ref(7).checksum, ref(7).checksum]) == {ref(7).checksum: expected}
+        ledger.end(me, [succeeded(jobs[250], calculation(250), 7)])
+        unusable = record(calculation(251), 7, reusable=False)
+        ledger.end(me, [Ending(jobs[251].job, 1, Event("succeeded", 1.0), unusable)])
+        assert other.makers([ref(7).checksum]) == {ref(7).checksum: [*expected, calculation(250).key]}
+        assert other.makers([ref(1000).checksum]) == {}
+        (private,) = ledger.claim(me, claims(299, placement=FRESH))
+        ledger.end(me, [succeeded(private, calculation(299), 1000)])
+        assert ledger.makers([ref(1000).checksum]) == {ref(1000).checksum: [calculation(299).key]}
 
     def test_two_results_that_end_together_are_held_against_each_other(
         self, ledger: Ledger, truth: GroundTruth, me: str
