@@ -178,4 +178,6 @@ def _host() -> str:
 def _record(live: Live, outputs: list[tuple[str, Ref]], observed: dict[str, Any]) -> Record:
     observed.setdefault("host", _host())
     observed["site"] = live.site.name
-    return Record(live.key, tuple(sorted(outputs)), time.time(), not observed.get("outside"), observed)
+    # What may come out otherwise each time is its own job's alone, and no evidence against another result.
+    reusable = live.request.module.deterministic and not observed.get("outside")
+    return Record(live.key, tuple(sorted(outputs)), time.time(), reusable, observed)
