@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weftwork.core.agreement import Agreement, agreement
 from weftwork.core.checksum import Checksum, from_canonical
@@ -14,6 +15,10 @@ from weftwork.core.job import Record
 from weftwork.core.module import Module
 from weftwork.errors import Conflict, Corrupt, NotFound
 from weftwork.ports import ConflictRow, Evidence, Store
+
+if TYPE_CHECKING:
+    from weftwork.engine.engine import Engine
+    from weftwork.engine.jobs import Live
 
 NEXT = "`weft conflicts` shows both"
 
@@ -60,10 +65,21 @@ class Told:
         return Conflict(
             f"{self}; {NEXT}",
             key=str(self.row.key),
-            job=self.row.differs.job,
+            job=self.row.later.job,
             stands=documents[0]["outputs"],
             differs=documents[1]["outputs"],
         )
+
+
+async def conflicts_refused(engine: Engine, lives: Sequence[Live]) -> Mapping[str, Conflict]:
+    """The conflicts that jobs have brought up whose callers allow none, by job."""
+    if not lives:
+        return {}
+    jobs = [live.id for live in lives]
+    rows = await engine.scribe.call(lambda: engine.ledger.conflicts(jobs=jobs, limit=len(jobs)))
+    errors = await asyncio.to_thread(lambda: [told(engine.store, row).error() for row in rows])
+    by_job = {each.job: error for row, error in zip(rows, errors, strict=True) for each in (row.stands, row.differs)}
+    return {job: by_job[job] for job in jobs if job in by_job}
 
 
 def told(store: Store, row: ConflictRow) -> Told:

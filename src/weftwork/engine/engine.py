@@ -20,6 +20,7 @@ from weftwork.core.placement import Placement
 from weftwork.engine.binding import Binder
 from weftwork.engine.collecting import Collector
 from weftwork.engine.commands import Folders
+from weftwork.engine.conflicts import conflicts_refused
 from weftwork.engine.frames import frame_of
 from weftwork.engine.jobs import Live, Request, Waiter, internal, withdrawn
 from weftwork.engine.known import Known
@@ -98,7 +99,7 @@ class Engine:
                 if request.placement.cache:
                     self._shared[live.key] = live
                 fresh.append(live)
-            waiters.append(live.join())
+            waiters.append(live.join(strict=request.placement.strict))
         try:
             if fresh:
                 # A task of the engine: what the ledger was asked for is taken, whether or not the caller still waits.
@@ -255,6 +256,7 @@ class Engine:
             for live, _ in ends:
                 self.settle(live, None, internal(error))
             return
+        refused = await conflicts_refused(self, [live for live, _ in ends if live.strict])
         for live, record in ends:
             if live.done:
                 continue
@@ -264,14 +266,16 @@ class Engine:
             # The folder was needed until the record is durable: a dead engine's successor would have read it again.
             self._forget_folder(live)
             private = not live.request.placement.cache or not record.reusable
-            self.settle(live, record if private else answers[live.id] or record, None)
+            self.settle(live, record if private else answers[live.id] or record, None, refused.get(live.id))
 
     def lost_lease(self, live: Live) -> None:
         """Another process took this job over: what we did of it does not count, and we wait like anybody else."""
         live.followed = True
         self._watch.wake()
 
-    def settle(self, live: Live, record: Record | None, error: WeftError | None) -> None:
+    def settle(
+        self, live: Live, record: Record | None, error: WeftError | None, conflict: WeftError | None = None
+    ) -> None:
         """A live job is over here: whoever waits is told, or claims again where it was cancelled before they came."""
         if self._live.get(live.id) is live:
             del self._live[live.id]
@@ -282,11 +286,11 @@ class Engine:
         else:
             if self._shared.get(live.key) is live:
                 del self._shared[live.key]
-            live.settle(record, error)
+            live.settle(record, error, conflict)
         again = [heir for heir in heirs if isinstance(error, Cancelled) and heir.wanted and not self.closing]
         for heir in heirs:
             if heir not in again:
-                self.settle(heir, record, error)
+                self.settle(heir, record, error, conflict)
         if again:
             self.spawn(self._claim(again))
 
