@@ -56,7 +56,7 @@ class Engine:
         self.known = Known(ledger, self.scribe, asyncio.get_running_loop())
         self.leaving = Leaving(self)
         self.remaking = Remaking(self)
-        self._collector = Collector(self)
+        self.collector = Collector(self)
         self._running = Running(self)
         self._watch = Watch(self)
         self._live: dict[str, Live] = {}
@@ -169,7 +169,7 @@ class Engine:
             return
         if isinstance(live.request.module.program, Function):
             live.attempt += 1
-            self._collector.call(live)
+            self.collector.call(live)
         else:
             self.spawn(self._running.run(live, rejoin=rejoin))
 
@@ -186,7 +186,7 @@ class Engine:
                     data = {"attempt": live.attempt, "site": live.site.name, "log": report.detail}
                     self.scribe.append(live.id, live.epoch, Event("started", time.time(), data))
                 case "ended":
-                    self._collector.ended(live, report)
+                    self.collector.ended(live, report)
                 case "lost":
                     detail = report.detail or "its process is gone and left no outcome"
                     self.spawn(self.failed(live, Lost(f"job {live.id}: {detail}")))
