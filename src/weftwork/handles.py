@@ -91,8 +91,9 @@ class Handle:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end, however it is; whether it has come within ``timeout`` seconds."""
-        if not self._future.done():
-            self._session.check()
+        if self._future.done():
+            return True
+        self._session.check()
         done, _ = concurrent.futures.wait([self._future], timeout)
         return bool(done)
 

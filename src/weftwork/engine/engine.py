@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from weftwork.core.calculation import Frame
+from weftwork.core.checksum import Checksum
 from weftwork.core.job import Event, Kind, Record
 from weftwork.core.module import Function, Module
 from weftwork.core.placement import Placement
@@ -39,6 +40,10 @@ RETRIES = 3
 """How often an attempt that failed because of its site is made again, at most."""
 
 
+_FRAMES = 256
+"""Frames that an engine keeps at most."""
+
+
 class Engine:
     """Gets calculations: from the record, from whoever makes it already, or by running it. Async; one loop, on which it
     is made."""
@@ -59,6 +64,7 @@ class Engine:
         self.collector = Collector(self)
         self._running = Running(self)
         self._watch = Watch(self)
+        self._frames: dict[tuple[Checksum, str], Frame] = {}
         self._live: dict[str, Live] = {}
         self._shared: dict[str, Live] = {}
         self.tasks: set[asyncio.Task[Any]] = set()
@@ -76,7 +82,14 @@ class Engine:
         refusal = site.refusal(module, placement.resources)
         if refusal is not None:
             raise Refused(f"the site {site.name} does not take {module.name}: {refusal}")
-        return frame_of(module, site.resolve(module))
+        environment = site.resolve(module)
+        known = self._frames.get((module.checksum, site.name))
+        if known is None or known.environment != environment:
+            if len(self._frames) >= _FRAMES:
+                self._frames.clear()
+            # One object for all calls of a module as it is: what is worked out of it is kept with it.
+            known = self._frames[module.checksum, site.name] = frame_of(module, environment)
+        return known
 
     # From submit to result
 
