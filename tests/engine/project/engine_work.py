@@ -56,3 +56,11 @@ def chain(log: str, value: int, seconds: float = 0.0) -> int:
     first = double(log, value)
     napped = command(log=log, value=first, seconds=seconds)
     return total(log, [first, napped.out])
+
+
+@weft.module
+def span(value: int, seconds: float) -> list[float]:
+    """Which process took it, when, and until when, by the clock that all processes share."""
+    begun = time.monotonic()
+    time.sleep(seconds)
+    return [float(os.getpid()), begun, time.monotonic()]
