@@ -80,13 +80,12 @@ class Workers:
         if self._closed:
             raise Unavailable("the workers of this process are closed")
         group = Group(report, len(calls), asyncio.get_running_loop().create_future())
-        lanes: dict[tuple[int, Resources], Lane] = {}
+        lane = frame = resources = None
         for call in calls:
             # The calls of one map share their frame: a lane's key is too dear to be made for each.
-            shared = (id(call.calculation.frame), call.resources)
-            lane = lanes.get(shared)
-            if lane is None:
-                lane = lanes[shared] = self._lanes.setdefault(Lane.key(call), Lane(call))
+            if lane is None or call.calculation.frame is not frame or call.resources is not resources:
+                frame, resources = call.calculation.frame, call.resources
+                lane = self._lanes.setdefault(Lane.key(call), Lane(call))
             entry = Entry(call, group, lane)
             self._entries[call.name] = entry
             lane.ready.append(entry)
