@@ -12,7 +12,7 @@
     ├─ CalculationFailed    the program itself failed                     (the scientist)
     │  └─ ExitCode  Signalled  TimeLimit  MemoryLimit  DiskLimit  NoOutput  Raised
     ├─ SiteFailed           the place failed, not the program             (the operator) 503
-    │  └─ Unavailable  Lost  StagingFailed  ImageFailed  EnvironmentDiffers
+    │  └─ Unavailable  Lost  Evicted  StagingFailed  ImageFailed  EnvironmentDiffers
     ├─ Cancelled            somebody withdrew it                          (by whom)
     └─ Corrupt              bytes do not match their checksum             (everybody)
 
@@ -142,6 +142,10 @@ class Unavailable(SiteFailed):
 
 class Lost(SiteFailed):
     """The job is gone without a word: its process died and left no outcome."""
+
+
+class Evicted(SiteFailed):
+    """The place took back what the job ran on, or never began it: a node failed, a queue made room. Not counted as a try."""
 
 
 class StagingFailed(SiteFailed):

@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from weftwork.core.calculation import Frame
-from weftwork.core.checksum import Checksum
 from weftwork.core.job import Event, Kind, Record
 from weftwork.core.module import Function, Module
 from weftwork.core.placement import Placement
 from weftwork.engine.binding import Binder
 from weftwork.engine.collecting import Collector
 from weftwork.engine.commands import Folders
-from weftwork.engine.conflicts import conflicts_refused
 from weftwork.engine.frames import frame_of
 from weftwork.engine.jobs import Live, Request, Waiter, internal, withdrawn
 from weftwork.engine.known import Known
@@ -30,7 +28,17 @@ from weftwork.engine.remaking import TRIES, Remaking
 from weftwork.engine.running import Running
 from weftwork.engine.scribe import Scribe
 from weftwork.engine.watching import Watch
-from weftwork.errors import Cancelled, Corrupt, Lost, MissingInputs, Refused, SiteFailed, Unavailable, WeftError
+from weftwork.errors import (
+    Cancelled,
+    Corrupt,
+    Evicted,
+    Lost,
+    MissingInputs,
+    Refused,
+    SiteFailed,
+    Unavailable,
+    WeftError,
+)
 from weftwork.ports import Call, Claim, Claimed, Ending, Ledger, Report, Site, Sites, Store
 
 LEASE = 30.0
@@ -39,9 +47,8 @@ LEASE = 30.0
 RETRIES = 3
 """How often an attempt that failed because of its site is made again, at most."""
 
-
-_FRAMES = 256
-"""Frames that an engine keeps at most."""
+EVICTIONS = 100
+"""How often one that was evicted is: it is not to blame, but what always takes its node with it must end as well."""
 
 
 class Engine:
@@ -61,10 +68,9 @@ class Engine:
         self.known = Known(ledger, self.scribe, asyncio.get_running_loop())
         self.leaving = Leaving(self)
         self.remaking = Remaking(self)
-        self.collector = Collector(self)
+        self._collector = Collector(self)
         self._running = Running(self)
         self._watch = Watch(self)
-        self._frames: dict[tuple[Checksum, str], Frame] = {}
         self._live: dict[str, Live] = {}
         self._shared: dict[str, Live] = {}
         self.tasks: set[asyncio.Task[Any]] = set()
@@ -82,14 +88,7 @@ class Engine:
         refusal = site.refusal(module, placement.resources)
         if refusal is not None:
             raise Refused(f"the site {site.name} does not take {module.name}: {refusal}")
-        environment = site.resolve(module)
-        known = self._frames.get((module.checksum, site.name))
-        if known is None or known.environment != environment:
-            if len(self._frames) >= _FRAMES:
-                self._frames.clear()
-            # One object for all calls of a module as it is: what is worked out of it is kept with it.
-            known = self._frames[module.checksum, site.name] = frame_of(module, environment)
-        return known
+        return frame_of(module, site.resolve(module))
 
     # From submit to result
 
@@ -112,7 +111,7 @@ class Engine:
                 if request.placement.cache:
                     self._shared[live.key] = live
                 fresh.append(live)
-            waiters.append(live.join(strict=request.placement.strict))
+            waiters.append(live.join())
         try:
             if fresh:
                 # A task of the engine: what the ledger was asked for is taken, whether or not the caller still waits.
@@ -182,7 +181,7 @@ class Engine:
             return
         if isinstance(live.request.module.program, Function):
             live.attempt += 1
-            self.collector.call(live)
+            self._collector.call(live)
         else:
             self.spawn(self._running.run(live, rejoin=rejoin))
 
@@ -199,10 +198,12 @@ class Engine:
                     data = {"attempt": live.attempt, "site": live.site.name, "log": report.detail}
                     self.scribe.append(live.id, live.epoch, Event("started", time.time(), data))
                 case "ended":
-                    self.collector.ended(live, report)
+                    self._collector.ended(live, report)
                 case "lost":
                     detail = report.detail or "its process is gone and left no outcome"
                     self.spawn(self.failed(live, Lost(f"job {live.id}: {detail}")))
+                case "evicted":
+                    self.spawn(self.failed(live, Evicted(f"job {live.id} was evicted: {report.detail}")))
                 case "unavailable":
                     self.spawn(
                         self.failed(
@@ -224,9 +225,7 @@ class Engine:
             # Others wait for it, and go on with it when this process is gone: its end is not ours to write.
             self.settle(live, None, error)
             return
-        elif isinstance(error, SiteFailed) and live.attempt - live.uncounted <= min(
-            live.request.placement.retries, RETRIES
-        ):
+        elif isinstance(error, SiteFailed) and await self._has_tries(live, error):
             self._again(live, error)
             return
         elif isinstance(error, (MissingInputs, Corrupt)) and live.restored < TRIES:
@@ -249,6 +248,19 @@ class Engine:
         error.details.setdefault("job", live.id)
         self.settle(live, None, error)
 
+    async def _has_tries(self, live: Live, error: SiteFailed) -> bool:
+        """Whether an attempt that failed because of its site is made again. Evictions are not counted among the tries."""
+        retries = min(live.request.placement.retries, RETRIES)
+        if isinstance(error, Evicted):
+            live.uncounted += 1
+            return retries > 0 and live.attempt <= EVICTIONS
+        if live.attempt - live.uncounted <= retries:
+            return True
+        # A dead owner's evictions are no tries either.
+        events = await asyncio.to_thread(self.ledger.events, live.id)
+        retried = [event.data["error"]["type"] for _, event in events if event.kind == "retried"]
+        return live.attempt - max(live.uncounted, retried.count(Evicted.__name__)) <= retries
+
     def _again(self, live: Live, error: SiteFailed) -> None:
         """Try once more after a while, the longer the more often it was tried."""
         self._forget_folder(live)
@@ -269,7 +281,6 @@ class Engine:
             for live, _ in ends:
                 self.settle(live, None, internal(error))
             return
-        refused = await conflicts_refused(self, [live for live, _ in ends if live.strict])
         for live, record in ends:
             if live.done:
                 continue
@@ -279,16 +290,14 @@ class Engine:
             # The folder was needed until the record is durable: a dead engine's successor would have read it again.
             self._forget_folder(live)
             private = not live.request.placement.cache or not record.reusable
-            self.settle(live, record if private else answers[live.id] or record, None, refused.get(live.id))
+            self.settle(live, record if private else answers[live.id] or record, None)
 
     def lost_lease(self, live: Live) -> None:
         """Another process took this job over: what we did of it does not count, and we wait like anybody else."""
         live.followed = True
         self._watch.wake()
 
-    def settle(
-        self, live: Live, record: Record | None, error: WeftError | None, conflict: WeftError | None = None
-    ) -> None:
+    def settle(self, live: Live, record: Record | None, error: WeftError | None) -> None:
         """A live job is over here: whoever waits is told, or claims again where it was cancelled before they came."""
         if self._live.get(live.id) is live:
             del self._live[live.id]
@@ -299,11 +308,11 @@ class Engine:
         else:
             if self._shared.get(live.key) is live:
                 del self._shared[live.key]
-            live.settle(record, error, conflict)
+            live.settle(record, error)
         again = [heir for heir in heirs if isinstance(error, Cancelled) and heir.wanted and not self.closing]
         for heir in heirs:
             if heir not in again:
-                self.settle(heir, record, error, conflict)
+                self.settle(heir, record, error)
         if again:
             self.spawn(self._claim(again))
 

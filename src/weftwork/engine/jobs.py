@@ -94,14 +94,9 @@ class Live:
         """Whether anybody here still waits for it."""
         return any(not waiter.withdrawn for waiter in self.waiters)
 
-    @property
-    def strict(self) -> bool:
-        """Whether anybody who waits allows no conflict."""
-        return any(waiter.strict for waiter in self.waiters)
-
-    def join(self, *, strict: bool = False) -> Waiter:
-        """One more who waits; ``strict``: who takes no result that differs from the one that stands."""
-        waiter = Waiter(self, strict)
+    def join(self) -> Waiter:
+        """One more who waits."""
+        waiter = Waiter(self)
         self.waiters.append(waiter)
         return waiter
 
@@ -116,15 +111,15 @@ class Live:
         if self._claimed is not None and not self._claimed.done():
             self._claimed.set_result(None)
 
-    def settle(self, record: Record | None, error: WeftError | None, conflict: WeftError | None = None) -> None:
-        """The end: whoever waits is told, once; of a conflict those who allow none."""
+    def settle(self, record: Record | None, error: WeftError | None) -> None:
+        """The end: whoever waits is told, once."""
         if self.done:
             return
         self.record, self.error, self.done = record, error, True
         self.was_claimed()
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
-            waiter.settle(*((None, conflict) if conflict is not None and waiter.strict else (record, error)))
+            waiter.settle(record, error)
 
 
 @dataclass(slots=True, eq=False)
@@ -132,7 +127,6 @@ class Waiter:
     """One caller's interest in a job. It ends with the job, or earlier where it is withdrawn while others wait."""
 
     live: Live
-    strict: bool = False
     done: bool = False
     withdrawn: bool = False
     record: Record | None = None

@@ -66,14 +66,17 @@ class Report:
     """A state that a scheduler pushes about a task, by its name.
 
     ``started``: it runs now (``detail`` is the path and offset of its live log, or empty). ``ended``: it is over: for a
-    :class:`Call` ``outcome`` tells how, for a :class:`Process` the folder's ``outcome.json`` does. ``lost``: it is gone
-    and nobody knows how; ``unavailable``: the place refused to try, and says why in ``detail``.
+    :class:`Call` ``outcome`` tells how, for a :class:`Process` the folder's ``outcome.json`` does, or ``error``: what
+    the place itself says of an end that the folder does not know of, or knows only as a kill (a memory limit, a
+    walltime). ``lost``: it is gone and nobody knows how; ``unavailable``: the place refused to try; ``evicted``: the
+    place took back what it ran on, or never began it. ``detail`` says why.
     """
 
     task: str
-    state: Literal["started", "ended", "lost", "unavailable"]
+    state: Literal["started", "ended", "lost", "unavailable", "evicted"]
     outcome: CallOutcome | None = None
     detail: str = ""
+    error: WeftError | None = None
 
 
 class Scheduler(Protocol):
