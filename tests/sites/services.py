@@ -29,6 +29,7 @@ def running(name: str, *words: str) -> Iterator[Service]:
     """A service while the block runs. Where it cannot be had the test is skipped, with what is missing; in CI it fails."""
     script = str(SCRIPTS / f"{name}.sh")
     with tempfile.TemporaryDirectory(prefix=f"weft-{name}-") as top:
+        Path(top).chmod(0o755)  # some of them give up being root
         folder = Path(top) / "it"
         begun = subprocess.run([script, "start", str(folder), *words], capture_output=True, text=True, timeout=280)
         try:

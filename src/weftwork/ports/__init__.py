@@ -6,7 +6,7 @@ implementation to them.
 
 from __future__ import annotations
 
-from weftwork.ports.ledger import Claim, Claimed, ConflictRow, Ending, Evidence, JobRow, Ledger, Owner, RunRow, StepRow
+from weftwork.ports.ledger import Claim, Claimed, Ending, JobRow, Ledger, Owner, RunRow, StepRow
 from weftwork.ports.places import (
     Call,
     CallOutcome,
@@ -20,6 +20,7 @@ from weftwork.ports.places import (
     Task,
     Wrapping,
 )
+from weftwork.ports.shell import Ran, Shell
 from weftwork.ports.stores import Files, Store
 
 __all__ = [
@@ -27,19 +28,19 @@ __all__ = [
     "CallOutcome",
     "Claim",
     "Claimed",
-    "ConflictRow",
     "Ending",
-    "Evidence",
     "Files",
     "Image",
     "JobRow",
     "Ledger",
     "Owner",
     "Process",
+    "Ran",
     "Report",
     "RunRow",
     "Runtime",
     "Scheduler",
+    "Shell",
     "Site",
     "Sites",
     "StepRow",

@@ -1,0 +1,1 @@
+"""Where commands are run: this host, or one that is reached over ssh."""
