@@ -2,7 +2,8 @@
 
 ``run`` runs one folder in this process and exits with 0 when it succeeded, 1 when it failed, 75 when no outcome was
 written. SIGTERM and SIGINT abandon the job: its processes are killed and no outcome is left, because whoever
-withdrew the node did not withdraw the calculation (a request to cancel is ``cancel.json``).
+withdrew the node did not withdraw the calculation (a request to cancel is ``cancel.json``). Also when it is killed
+outright, no process of the job is left.
 """
 
 from __future__ import annotations
@@ -38,9 +39,11 @@ def _run(folder: str) -> int:
     import signal
 
     from weftwork.errors import WeftError
+    from weftwork.node.guard import Guard
     from weftwork.node.request import Request
     from weftwork.node.run import Runner
 
+    guard = Guard(folder)
     request = Request()
     os.umask(0o022)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -50,6 +53,8 @@ def _run(folder: str) -> int:
     except (WeftError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 75
+    finally:
+        guard.leave()
     return 75 if outcome is None else 0 if outcome.error is None else 1
 
 
