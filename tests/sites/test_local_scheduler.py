@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import psutil
 import pytest
+from site_tasks import folder_error, noting, script_task
 
 from weftwork import config
 from weftwork.core.calculation import Calculation
@@ -16,9 +16,8 @@ from weftwork.core.checksum import canonical
 from weftwork.core.placement import Resources
 from weftwork.engine.frames import frame_of
 from weftwork.engine.slots import Slots
+from weftwork.errors import WeftError
 from weftwork.ledger import owners
-from weftwork.node.job import Job, write_job
-from weftwork.node.outcome import read_outcome
 from weftwork.node.supervised import connect_or_start
 from weftwork.ports import Call, Process, Report, Scheduler, Task
 from weftwork.python.decorators import module
@@ -66,11 +65,10 @@ class ThisMachine(Place):
     def task(self, lane: str, name: str, note: Path, seconds: float = 0.0, exit_code: int = 0) -> Task:
         if lane == "call":
             return self._call(name, note, seconds, exit_code)
-        path, own = shlex.quote(str(note)), shlex.quote(name)
-        script = f"echo begin {own} >> {path}; sleep {seconds}; [ {exit_code} = 0 ] || exit {exit_code}; echo end {own} >> {path}"
-        folder = self.home.folder / "jobs" / name
-        write_job(str(folder), Job(id=name, command=("sh", "-c", script), environment={"PATH": "/usr/bin:/bin"}))
-        return Process(name, name, folder, Resources())
+        return self.process(name, noting(name, note, seconds, exit_code), Resources())
+
+    def process(self, name: str, script: str, resources: Resources) -> Process:
+        return script_task(self.home.folder / "jobs" / name, script, resources)
 
     def _call(self, name: str, note: Path, seconds: float, exit_code: int) -> Task:
         found, carried = noted.resolve()
@@ -80,12 +78,8 @@ class ThisMachine(Place):
         calculation = Calculation.of(frame, self.home.binder.bind(found, values))
         return Call(name, name, calculation, found, Resources())
 
-    def failed(self, task: Task, report: Report) -> bool:
-        if report.outcome is not None:
-            return report.outcome.error is not None
-        assert isinstance(task, Process)
-        outcome = read_outcome(str(task.folder))
-        return outcome is not None and outcome.error is not None
+    def error(self, task: Task, report: Report) -> WeftError | None:
+        return report.outcome.error if report.outcome is not None else folder_error(task, report)
 
     def processes(self, names: Sequence[str]) -> set[str]:
         alive = set()

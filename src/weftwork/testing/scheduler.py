@@ -16,9 +16,11 @@ from typing import Any
 
 import pytest
 
-from weftwork.ports import Report, Scheduler, Task
+from weftwork.core.placement import Resources
+from weftwork.errors import ExitCode, MemoryLimit, Signalled, TimeLimit, WeftError
+from weftwork.ports import Process, Report, Scheduler, Task
 
-ENDS = frozenset({"ended", "lost", "unavailable"})
+ENDS = frozenset({"ended", "lost", "unavailable", "evicted"})
 
 
 class Place:
@@ -26,6 +28,9 @@ class Place:
 
     lanes: tuple[str, ...] = ("process",)
     """The kinds of task that the scheduler takes."""
+
+    slowness: float = 1.0
+    """How much longer than on this machine a task takes to begin and to be told of."""
 
     def scheduler(self) -> contextlib.AbstractAsyncContextManager[Scheduler]:
         """A scheduler of the place, as a process that has just started would have it."""
@@ -35,8 +40,12 @@ class Place:
         """A task that adds the line ``begin NAME`` to ``note``, sleeps, adds ``end NAME``, and ends with the exit code."""
         raise NotImplementedError
 
-    def failed(self, task: Task, report: Report) -> bool:
-        """Whether a task that was reported as ended has failed, by what it left behind."""
+    def process(self, name: str, script: str, resources: Resources) -> Process:
+        """A task of the command lane: a script of ``sh`` under limits. Its path is as awkward as a path may be."""
+        raise NotImplementedError
+
+    def error(self, task: Task, report: Report) -> WeftError | None:
+        """What a task that was reported as ended has failed with, by its report and what it left behind."""
         raise NotImplementedError
 
     def processes(self, names: Sequence[str]) -> set[str]:
@@ -77,8 +86,7 @@ class SchedulerContract:
 
     @pytest.fixture(params=["process", "call"])
     def lane(self, request: pytest.FixtureRequest, place: Place) -> str:
-        if request.param not in place.lanes:
-            pytest.skip(f"this scheduler takes no task of the kind {request.param}")
+        _needs(place, request.param)
         return str(request.param)
 
     def test_a_task_is_reported_once_and_has_run(self, place: Place, lane: str, note: Path) -> None:
@@ -92,7 +100,39 @@ class SchedulerContract:
         heard = _run(place, [task])
         heard.right(["bad-1"])
         assert heard.last["bad-1"].state == "ended"
-        assert place.failed(task, heard.last["bad-1"])
+        assert place.error(task, heard.last["bad-1"]) is not None
+
+    @pytest.mark.parametrize(
+        ("script", "kind", "details"),
+        [
+            ("exit 3", ExitCode, {"exit_code": 3}),
+            ("kill -SEGV $$", Signalled, {"signal": 11}),
+            ("kill -KILL $$", Signalled, {"signal": 9}),
+        ],
+    )
+    def test_an_exit_code_and_a_signal_are_told(
+        self, place: Place, script: str, kind: type[WeftError], details: dict[str, int]
+    ) -> None:
+        error = _failure(place, script, Resources())
+        assert type(error) is kind
+        assert details.items() <= error.details.items()
+
+    def test_both_streams_may_be_flooded_at_once(self, place: Place) -> None:
+        _needs(place, "process")
+        task = place.process("flood-1", "head -c 5000000 /dev/zero >&2 & head -c 5000000 /dev/zero; wait", Resources())
+        heard = _run(place, [task])
+        assert heard.last["flood-1"].state == "ended"
+        assert place.error(task, heard.last["flood-1"]) is None
+        assert [(task.folder / stream).stat().st_size for stream in ("stdout", "stderr")] == [5_000_000, 5_000_000]
+
+    def test_a_time_limit_is_told_as_such_and_leaves_no_process(self, place: Place) -> None:
+        error = _failure(place, "sleep 60 & sleep 60", Resources(time=0.5))
+        assert type(error) is TimeLimit
+        assert _gone(place, ["fails-1"])
+
+    def test_a_memory_limit_is_told_as_such(self, place: Place) -> None:
+        greedy = "exec python3 -c 'held = bytes([1]) * 300_000_000; import time; time.sleep(30)'"
+        assert type(_failure(place, greedy, Resources(memory=60_000_000))) is MemoryLimit
 
     def test_two_hundred_tasks_at_once_each_run_once(self, place: Place, lane: str, note: Path) -> None:
         names = [f"many-{number}" for number in range(200)]
@@ -130,9 +170,9 @@ class SchedulerContract:
         first = [f"first-{number}" for number in range(place.cpus())]
 
         async def story(scheduler: Scheduler, heard: Heard) -> None:
-            tasks = [place.task(lane, name, note, seconds=1.0) for name in first]
+            tasks = [place.task(lane, name, note, seconds=place.slowness) for name in first]
             running = asyncio.ensure_future(scheduler.run(tasks, heard))
-            await _until(lambda: len(_lines(note)) == len(first))
+            await _until(lambda: sum(line.startswith("begin") for line in _lines(note)) == len(first))
             waiting = asyncio.ensure_future(scheduler.run([place.task(lane, "waits-1", note)], heard))
             await asyncio.sleep(0.1)
             await scheduler.cancel(["waits-1"])
@@ -154,8 +194,7 @@ class SchedulerContract:
         assert _gone(place, ["scope-1"])
 
     def test_a_process_task_outlives_its_scheduler_and_is_joined(self, place: Place, note: Path) -> None:
-        if "process" not in place.lanes:
-            pytest.skip("this scheduler takes no processes")
+        _needs(place, "process")
         task = place.task("process", "joined-1", note, seconds=1.5)
         first, second = Heard(), Heard()
 
@@ -178,6 +217,23 @@ class SchedulerContract:
         second.right(["joined-1"])
         assert second.last["joined-1"].state == "ended"
         assert _lines(note) == ["begin joined-1", "end joined-1"]
+
+
+def _needs(place: Place, lane: str) -> None:
+    if lane not in place.lanes:
+        pytest.skip(f"this scheduler takes no task of the kind {lane}")
+
+
+def _failure(place: Place, script: str, resources: Resources) -> WeftError:
+    """What a script under limits fails with."""
+    _needs(place, "process")
+    task = place.process("fails-1", script, resources)
+    heard = _run(place, [task])
+    heard.right(["fails-1"])
+    assert heard.last["fails-1"].state == "ended", heard.last
+    error = place.error(task, heard.last["fails-1"])
+    assert error is not None
+    return error
 
 
 _abandoned: list[Any] = []
