@@ -1,0 +1,1 @@
+"""Batch systems that are told by commands and asked again and again: :class:`Polled` over a dialect and a shell."""

@@ -1,0 +1,32 @@
+"""Slurm keeps the contract of all schedulers: the real one, two nodes, with accounting and without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from batch_place import Batch
+
+from services import Service, running
+from weftwork.sites.schedulers.polled.pace import Settings
+from weftwork.sites.schedulers.polled.slurm import SLURM
+from weftwork.sites.shells.here import Here
+from weftwork.testing.scheduler import SchedulerContract
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]
+
+WIDE = Settings(options=("--cpus-per-task=4", "--mem=100M"))
+"""Eight tasks at once on 32 pretended CPUs: this machine has two."""
+
+
+@pytest.fixture(scope="module", params=["without accounting", "accounting"])
+def slurm(request: pytest.FixtureRequest) -> Iterator[Service]:
+    with running("slurm", *([] if request.param == "without accounting" else [request.param])) as service:
+        yield service
+
+
+class TestSlurm(SchedulerContract):
+    @pytest.fixture
+    def place(self, slurm: Service, tmp_path: Path) -> Batch:
+        return Batch(SLURM, lambda: Here(slurm.environment), tmp_path, 8, WIDE)
