@@ -49,6 +49,7 @@ def run(
     at: str | None = None,
     resources: Mapping[str, Any] | None = None,
     cache: bool = True,
+    strict: bool = False,
     watch: Watch | None = None,
     **inputs: Any,
 ) -> Any:
@@ -56,13 +57,14 @@ def run(
 
     ``thing`` is a module, a workflow, a plain function, or a text that names one (``fit.module.yaml``, ``fit.py:name``).
     ``at`` names the site; ``resources`` are those of :class:`weft.Resources`; ``cache=False`` runs although a result is
-    known; ``watch`` is called with each event of a step. Inputs are given by name, or in order: one whose name is one
+    known; ``strict=True`` raises :class:`~weftwork.errors.Conflict` where a result differs from the one that is known;
+    ``watch`` is called with each event of a step. Inputs are given by name, or in order: one whose name is one
     of these is given in order.
 
     Raises :class:`~weftwork.errors.Invalid` before anything runs when an input is wrong, and
     :class:`~weftwork.errors.CalculationFailed` when the program fails.
     """
-    handle = submit(thing, *arguments, at=at, resources=resources, cache=cache, watch=watch, **inputs)
+    handle = submit(thing, *arguments, at=at, resources=resources, cache=cache, strict=strict, watch=watch, **inputs)
     try:
         return handle.result()
     except KeyboardInterrupt:
@@ -77,6 +79,7 @@ def submit(
     at: str | None = None,
     resources: Mapping[str, Any] | None = None,
     cache: bool = True,
+    strict: bool = False,
     watch: Watch | None = None,
     **inputs: Any,
 ) -> Job | Run:
@@ -84,7 +87,7 @@ def submit(
 
     Arguments are those of :func:`run`. It may be awaited. What is not waited for is withdrawn when the process ends.
     """
-    said = Overrides(at, tuple(sorted((resources or {}).items())), None if cache else False)
+    said = Overrides(at, tuple(sorted((resources or {}).items())), None if cache else False, strict=strict or None)
     found = loading.runnable(thing)
     return session().submit(found, found.bound(arguments, inputs), said, watch)
 

@@ -24,6 +24,7 @@ from weftwork.core.step import NOTHING, Overrides
 from weftwork.core.values import Ref, Type
 from weftwork.core.workflow import Workflow
 from weftwork.engine import again, interpreter, logs, why
+from weftwork.engine.conflicts import Told, told
 from weftwork.engine.driver import Driver, StepEvent
 from weftwork.engine.engine import Engine
 from weftwork.engine.jobs import Live, Request, Waiter
@@ -302,8 +303,15 @@ class Embedded:
         if outcome.state == "cancelled":
             raise Cancelled(f"{row.name} ({row.id}) was cancelled: {outcome.why}", run=row.id, by=outcome.why)
         if outcome.state == "failed":
+            found = self.conflicts(run=row.id) if row.document["placement"].get("strict") else []
+            if found:
+                raise Conflict(f"{row.name} ({row.id}) failed: {outcome.why}", **found[0].error().details, run=row.id)
             raise CalculationFailed(f"{row.name} ({row.id}) failed: {outcome.why}", run=row.id)
         return shaped({name: self.value(binding) for name, binding in outcome.outputs.items()})
+
+    def conflicts(self, **asked: Any) -> list[Told]:
+        """Keys that gave two results, the latest first; asked for as the ledger's own, and told."""
+        return [told(self.home.store, row) for row in self.home.ledger.conflicts(**asked)]
 
     def value(self, binding: Binding) -> Any:
         """The value of a binding. What of its bytes is lost is made again."""

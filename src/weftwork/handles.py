@@ -13,6 +13,7 @@ from weftwork.errors import CalculationFailed, Cancelled, WeftError
 
 if TYPE_CHECKING:
     from weftwork.embedded import Embedded
+    from weftwork.engine.conflicts import Told
     from weftwork.engine.driver import StepEvent
     from weftwork.engine.jobs import Waiter
 
@@ -90,8 +91,9 @@ class Handle:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end, however it is; whether it has come within ``timeout`` seconds."""
-        if not self._future.done():
-            self._session.check()
+        if self._future.done():
+            return True
+        self._session.check()
         done, _ = concurrent.futures.wait([self._future], timeout)
         return bool(done)
 
@@ -114,6 +116,10 @@ class Handle:
     def kill(self) -> None:
         """End the commands of this process at once, without waiting for anything; for a process that is about to die."""
         self._session.kill()
+
+    def conflicts(self) -> list[Told]:
+        """Results of it that differ from those that were known, once it has ended; as texts they say how."""
+        raise NotImplementedError
 
     @property
     def status(self) -> str:
@@ -170,6 +176,9 @@ class Job(Handle):
         record: Record = self._ended()
         return record
 
+    def conflicts(self) -> list[Told]:
+        return self._session.conflicts(jobs=[self.id])
+
     def why(self) -> str:
         """Why it ran, or was answered from the cache."""
         return self._session.why(self.id)
@@ -213,6 +222,9 @@ class Run(Handle):
         """How each step ended, and why: waits for the end of the run, and does not raise for its failures."""
         self.wait()
         return self._ended()
+
+    def conflicts(self) -> list[Told]:
+        return self._session.conflicts(run=self.id)
 
     def why(self, step: str) -> str:
         """Why a step ran, was answered from the cache, or did not run at all."""

@@ -208,7 +208,8 @@ def test_a_result_that_comes_out_different_is_told_and_the_new_one_answers(place
     assert "run again" in str(caught.value)
     answer = weft.submit(values.chance, log=place.log)
     assert len(place.lines()) == 2
-    ((stands, other),) = session.home.ledger.conflicts()
+    (conflict,) = session.home.ledger.conflicts()
+    stands, other = conflict.stands.record, conflict.differs.record
     assert (stands.outputs, dict(other.outputs)["result"]) == (answer.record().outputs, ref)
     assert weft.run(values.kinds, value=answer.outputs()["result"]) != old
     with pytest.raises(weft.Conflict, match="gave something else"):

@@ -119,7 +119,10 @@ def test_readers_do_not_wait_for_a_writer(path: Path) -> None:
                 assert each.job(job.job).job.state == "succeeded"
                 each.version()
             assert time.monotonic() - begin < 5
-            tx.run("INSERT INTO record VALUES (1, 1, 'answer', ?)", (documents.record_text(record(calculation(1))),))
+            tx.run(
+                "INSERT INTO record (id, calculation, rank, body) VALUES (1, 1, 'answer', ?)",
+                (documents.record_text(record(calculation(1))),),
+            )
 
 
 def test_many_threads_read_and_write_at_once(path: Path) -> None:
@@ -183,7 +186,10 @@ def test_an_answer_that_came_from_elsewhere_meanwhile_stays_the_answer(
     with SqliteLedger(path) as ledger:
         ledger.register(me, LEASE)
         (job,) = ledger.claim(me.id, claims(1))
-        _edit(path, f"INSERT INTO record VALUES (1, 1, 'answer', '{documents.record_text(record(made, 1))}')")
+        _edit(
+            path,
+            f"INSERT INTO record (id, calculation, rank, body) VALUES (1, 1, 'answer', '{documents.record_text(record(made, 1))}')",
+        )
         assert ledger.end(me.id, [succeeded(job, made, output)]) == {job.job: record(made, 1)}
         assert ledger.record_of(job.job) == record(made, output)
         assert ledger.records([made.key]) == {made.key: record(made, 1)}

@@ -26,6 +26,7 @@ from weftwork.cli.doing import do_command
 @click.option("--name", metavar="NAME", help="The name of the job; by default that of the program.")
 @click.option("--trace", is_flag=True, help="Run under strace, and list files that were read and not declared.")
 @click.option("--no-cache", is_flag=True, help="Run although the result is known.")
+@click.option("--strict", is_flag=True, help="Fail where the result differs from the one that is known.")
 @click.option("--cpus", type=int, metavar="N", help="CPUs of this machine to hold while it runs.")
 @click.option("--time", "time_limit", metavar="TIME", help="The time limit, such as 90, 10m or 1h30m.")
 @click.option("--memory", metavar="SIZE", help="The memory limit, such as 2GB or 512MiB.")
@@ -41,6 +42,7 @@ def do(
     name: str | None,
     trace: bool,
     no_cache: bool,
+    strict: bool,
     command: tuple[str, ...],
     time_limit: str | None,
     **limits: Any,
@@ -60,5 +62,6 @@ def do(
         name=name,
         trace=trace,
         no_cache=no_cache,
+        strict=strict,
         limits={"time": time_limit, **limits},
     )

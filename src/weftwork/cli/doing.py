@@ -28,6 +28,7 @@ def do_command(
     name: str | None = None,
     trace: bool = False,
     no_cache: bool = False,
+    strict: bool = False,
     limits: dict[str, Any] | None = None,
 ) -> int:
     """Run a command, or give back what it gave before; the exit code."""
@@ -58,7 +59,7 @@ def do_command(
                 with contextlib.suppress(MissingInputs, NotFound, Corrupt):
                     _give(opened, wrapped, record, Streams())
                     return 0
-        return _run(opened, folder, command, wrapped, resources, cache=not (no_cache or trace))
+        return _run(opened, folder, command, wrapped, resources, cache=not (no_cache or trace), strict=strict)
     finally:
         opened.close()
         if tracer is not None:
@@ -66,21 +67,29 @@ def do_command(
 
 
 def _run(
-    home: config.Home, folder: Path, command: Sequence[str], wrapped: Wrapped, resources: Resources, *, cache: bool
+    home: config.Home,
+    folder: Path,
+    command: Sequence[str],
+    wrapped: Wrapped,
+    resources: Resources,
+    *,
+    cache: bool,
+    strict: bool,
 ) -> int:
     """Run it with an engine of this process, or wait for whoever runs it already."""
-    from weftwork.cli.waiting import job_ended
+    from weftwork.cli.waiting import conflicts_told, job_ended
     from weftwork.core.step import Overrides
     from weftwork.embedded import Embedded
 
     with Embedded(home) as session:
-        said = Overrides(resources=tuple(sorted(resources.document().items())), cache=cache)
+        said = Overrides(resources=tuple(sorted(resources.document().items())), cache=cache, strict=strict)
         job = session.submit(wrapped, wrapped.values, said)
         streams = Streams(home.folder / "jobs", job.id)
         job_ended(job, streams.grow)
         error = job.exception()
         if error is None:
             _give(home, wrapped, session.whole([job.record()])[0], streams)  # type: ignore[union-attr]
+            conflicts_told(job)
             return 0
         streams.finish(lambda name: _kept(home, str(error.details.get("job") or job.id), name))  # type: ignore[attr-defined]
         if isinstance(error, (ExitCode, Signalled)):

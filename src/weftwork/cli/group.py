@@ -21,6 +21,7 @@ COMMANDS = {
     "cancel": ("cancel:cancel", "Cancel a job or run, whichever process owns it."),
     "why": ("why:why", "Say why a job or step ran, or did not."),
     "explain": ("why:explain", "Say what the key of a calculation is made of."),
+    "conflicts": ("conflicts:conflicts", "List calculations that gave two different results."),
     "graph": ("graph:graph", "Draw a workflow."),
 }
 """Where each command is, below this package, and its line in the help: known without importing it."""

@@ -14,7 +14,7 @@ from weftwork.cli import outputs
 from weftwork.cli.ending import INTERRUPTED, TERMINATED, Terminated, told
 from weftwork.cli.progress import Board, display
 from weftwork.cli.text import as_json, duration, error_document, headline, out
-from weftwork.cli.waiting import job_ended
+from weftwork.cli.waiting import conflicts_told, job_ended
 from weftwork.core.messages import Binding, Outcome
 from weftwork.errors import Cancelled, WeftError
 from weftwork.handles import Job, Run
@@ -159,6 +159,7 @@ class Finish:
         if outcome is not None:
             self._steps_told(outcome)
         if error is None:
+            conflicts_told(self._handle)
             return 0
         assert isinstance(error, WeftError)
         job = error.details.get("job")

@@ -12,6 +12,7 @@ from weftwork.errors import Invalid
 
 if TYPE_CHECKING:
     from weftwork.cli.progress import Board
+    from weftwork.core.step import Overrides
     from weftwork.embedded import Embedded
     from weftwork.handles import Job, Run
     from weftwork.modules.loading import Prepared
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document: outputs, steps, run, state.")
 @click.option("--at", "site", metavar="SITE", help="Where to run, such as `local` or `docker`.")
 @click.option("--no-cache", is_flag=True, help="Run although results are known.")
+@click.option("--strict", is_flag=True, help="Fail where a result differs from the one that is known.")
 @click.option(
     "--resume", "earlier", metavar="RUN", help="Go on with an earlier run, or start it again with its inputs."
 )
@@ -47,6 +49,7 @@ def run(
     as_json: bool,
     site: str | None,
     no_cache: bool,
+    strict: bool,
     earlier: str | None,
     quiet: bool,
 ) -> int:
@@ -59,6 +62,7 @@ def run(
     if (reference is None) == (earlier is None):
         raise click.UsageError("give either a workflow or module, or --resume RUN")
     from weftwork.cli.report import Finish
+    from weftwork.core.step import Overrides
     from weftwork.embedded import Embedded
 
     wanted = _targets(targets)
@@ -68,7 +72,8 @@ def run(
             board, handle = _resumed(session, earlier, (*pairs, *([file] if file else [])))
         else:
             assert reference is not None
-            board, handle = _started(session, reference, pairs, file, site, no_cache, wanted)
+            said = Overrides(site, cache=False if no_cache else None, strict=strict or None)
+            board, handle = _started(session, reference, pairs, file, said, wanted)
         return Finish(session, handle, board, wanted, as_json=as_json).wait(quiet=quiet)
 
 
@@ -77,22 +82,19 @@ def _started(
     reference: str,
     pairs: tuple[str, ...],
     file: str | None,
-    site: str | None,
-    no_cache: bool,
+    said: Overrides,
     wanted: Mapping[str, Path],
 ) -> tuple[Board, Job | Run]:
     from weftwork.cli.inputs import given_inputs
     from weftwork.cli.progress import Board
-    from weftwork.core.step import Overrides
 
     prepared = session.prepare(reference)
     _check_targets(prepared, wanted)
     values = given_inputs(prepared.inputs, pairs, file)
     names = [prepared.name] if prepared.workflow is None else [each.name for each in prepared.workflow.steps]
     board = Board(names)
-    if site is not None:
-        session.engine.sites.named(site)  # one that does not exist is refused before anything runs
-    said = Overrides(site, cache=False if no_cache else None)
+    if said.site is not None:
+        session.engine.sites.named(said.site)  # one that does not exist is refused before anything runs
     return board, session.submit(prepared, values, said, board.watch)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,9 @@ from weftwork.core.messages import Binding
 from weftwork.core.values import Ref
 from weftwork.errors import WeftError
 from weftwork.ports import JobRow, RunRow, StepRow
+
+if TYPE_CHECKING:
+    from weftwork.engine.conflicts import Told
 
 
 @click.command(short_help="Show all that is known of a job or run.")
@@ -54,11 +57,27 @@ def _job(home: Home, row: JobRow) -> Iterator[str]:
         yield from _values(home, "outputs", dict(record.outputs))
         yield "  observed"
         yield from (f"    {name}: {_observed(name, value)}" for name, value in sorted(record.observed.items()))
+    yield from _conflicts(home, row)
     yield "  events"
     for number, event in home.ledger.events(job.id):
         data = {name: value for name, value in event.data.items() if value not in (None, "", False)}
         said = ", ".join(f"{name} {_short(value)}" for name, value in data.items())
         yield f"    {number}  {when(event.time)}  {event.kind}{'  ' + said if said else ''}"
+
+
+def _conflicts(home: Home, row: JobRow) -> Iterator[str]:
+    """The other results that the job's calculation gave."""
+    for each in conflicts_of(home, row):
+        first, *rest = each.lines()
+        yield f"  conflict {first}"
+        yield from (f"    {line}" for line in rest)
+
+
+def conflicts_of(home: Home, row: JobRow) -> list[Told]:
+    """The conflicts of a job's key."""
+    from weftwork.engine.conflicts import told
+
+    return [told(home.store, each) for each in home.ledger.conflicts(key=row.job.key)]
 
 
 def _observed(name: str, value: Any) -> str:
@@ -145,6 +164,7 @@ def _job_document(home: Home, row: JobRow) -> dict[str, Any]:
         "inputs": {name: ref.document() for name, ref in inputs_of(home, row).items()},
         "outputs": {} if record is None else {name: _document(home, ref) for name, ref in record.outputs},
         "observed": {} if record is None else dict(record.observed),
+        "conflicts": [each.document() for each in conflicts_of(home, row)],
         "events": [
             {"kind": event.kind, "time": event.time, "data": dict(event.data)}
             for _, event in home.ledger.events(row.job.id)

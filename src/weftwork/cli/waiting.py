@@ -12,6 +12,8 @@ from weftwork.handles import Handle
 LOOK = 0.1
 """Seconds between two looks at what there is to show."""
 
+_TOLD = 3
+
 
 def job_ended(handle: Handle, show: Callable[[], None] | None = None) -> None:
     """Come back when it has ended, calling ``show`` meanwhile. An interrupt withdraws it first, and is raised again."""
@@ -33,6 +35,16 @@ def _wait(handle: Handle, show: Callable[[], None] | None) -> None:
             show()
     if show is not None:
         show()
+
+
+def conflicts_told(handle: Handle) -> None:
+    """Warn of results that differ from those that were known."""
+    found = handle.conflicts()
+    for each in found[:_TOLD]:
+        told(f"warning: {each}")
+    if found:
+        more = f"{len(found) - _TOLD:,} more; " if len(found) > _TOLD else ""
+        told(f"{more}`weft conflicts` shows both results; --strict makes it an error")
 
 
 def at_once(handle: Handle, code: int) -> None:

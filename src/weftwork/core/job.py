@@ -96,8 +96,8 @@ def fold(job: Job, events: Iterable[Event]) -> Job:
 class Record:
     """The evidence: which outputs a calculation gave, where, when, with what observed.
 
-    ``reusable`` is false where something outside the key was seen to be used: the result is given to
-    its own job and to no other. ``observed`` holds what was seen: ``seconds``, ``memory``, ``host``,
+    ``reusable`` is false where something outside the key was seen to be used, and where the module says of itself that
+    it is not deterministic: the result is given to its own job and to no other. ``observed`` holds what was seen: ``seconds``, ``memory``, ``host``,
     ``outside`` (files opened outside the bundle), ``warnings``.
     """
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from weftwork.core.checksum import Checksum, canonical, shorten
@@ -144,6 +144,7 @@ class Module:
     version: str = ""
     description: str = ""
     tolerance: float = 0.0
+    _checksum: list[Checksum] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not _MODULE_NAME.match(self.name):
@@ -265,7 +266,9 @@ class Module:
 
     @property
     def checksum(self) -> Checksum:
-        return Checksum.of(canonical(self.document()))
+        if not self._checksum:
+            self._checksum.append(Checksum.of(canonical(self.document())))
+        return self._checksum[0]
 
     @staticmethod
     def of(document: Mapping[str, Any]) -> Module:

@@ -62,6 +62,7 @@ class Placement:
     retries: int = 3
     priority: int = 0
     cache: bool = True
+    strict: bool = False
 
     def document(self) -> dict[str, Any]:
         out = {

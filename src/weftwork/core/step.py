@@ -18,6 +18,8 @@ from weftwork.core.module import nearest
 from weftwork.core.placement import Placement, Resources
 from weftwork.errors import Invalid
 
+_SAID = ("site", "cache", "retries", "priority", "strict")
+
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
@@ -31,22 +33,15 @@ class Overrides:
     cache: bool | None = None
     retries: int | None = None
     priority: int | None = None
+    strict: bool | None = None
 
     def placement(self, module: Resources, default: Placement) -> Placement:
         """The placement of the step: what it says itself, else its module's resources and the run's other choices."""
-        said = {
-            name: getattr(self, name)
-            for name in ("site", "cache", "retries", "priority")
-            if getattr(self, name) is not None
-        }
+        said = {name: getattr(self, name) for name in _SAID if getattr(self, name) is not None}
         return replace(default, resources=module.updated(dict(self.resources)), **said)
 
     def document(self) -> dict[str, Any]:
-        out = {
-            name: getattr(self, name)
-            for name in ("site", "cache", "retries", "priority")
-            if getattr(self, name) is not None
-        }
+        out = {name: getattr(self, name) for name in _SAID if getattr(self, name) is not None}
         return out | ({"resources": dict(self.resources)} if self.resources else {})
 
     @staticmethod

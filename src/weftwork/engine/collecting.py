@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from weftwork.core.checksum import Checksum
 from weftwork.core.job import Record
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from weftwork.engine.engine import Engine
 
 
+_ENOUGH: Final = 256
+_GATHERING: Final = 0.002
+"""Ends that are worth a commit of their own, and seconds for which more are waited for while they come."""
+
+
 class Collector:
     """Gathers what one turn of the loop brings, so that a thousand calls are one hand-over, one write, one commit."""
 
@@ -30,6 +35,7 @@ class Collector:
         self._calls: list[Live] = []
         self._ended: list[tuple[Live, Report]] = []
         self._collecting: asyncio.Task[None] | None = None
+        self._written: asyncio.Future[None] | None = None
         self._handing = False
 
     def call(self, live: Live) -> None:
@@ -64,17 +70,39 @@ class Collector:
         if self._collecting is None:
             self._collecting = self._engine.spawn(self._collect())
 
+    async def quiet(self) -> None:
+        """Come back when what is being written now is durable: who acts on ends then acts on more of them at once."""
+        if self._collecting is not None:
+            if self._written is None:
+                self._written = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._written)
+
     async def _collect(self) -> None:
         try:
             while self._ended:
+                await self._gathered()
                 batch, self._ended = self._ended, []
                 good, bad = await asyncio.to_thread(self._store, batch)
                 for live, error in bad:
                     self._engine.spawn(self._engine.failed(live, error))
                 if good:
-                    self._engine.spawn(self._engine.succeeded(good))
+                    await self._engine.succeeded(good)
+                self._tell()
         finally:
             self._collecting = None
+            self._tell()
+
+    async def _gathered(self) -> None:
+        """Come back when a turn of the loop has brought no more, or enough is there: each batch costs two commits."""
+        until, count = time.monotonic() + _GATHERING, 0
+        while count < len(self._ended) < _ENOUGH and time.monotonic() < until:
+            count = len(self._ended)
+            await asyncio.sleep(0)
+
+    def _tell(self) -> None:
+        if self._written is not None:
+            self._written.set_result(None)
+            self._written = None
 
     def _store(
         self, batch: list[tuple[Live, Report]]
@@ -180,4 +208,6 @@ def _host() -> str:
 def _record(live: Live, outputs: list[tuple[str, Ref]], observed: dict[str, Any]) -> Record:
     observed.setdefault("host", _host())
     observed["site"] = live.site.name
-    return Record(live.key, tuple(sorted(outputs)), time.time(), not observed.get("outside"), observed)
+    # What may come out otherwise each time is its own job's alone, and no evidence against another result.
+    reusable = live.request.module.deterministic and not observed.get("outside")
+    return Record(live.key, tuple(sorted(outputs)), time.time(), reusable, observed)

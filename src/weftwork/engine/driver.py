@@ -8,6 +8,7 @@ become requests, and what is known of those, is the business of :mod:`weftwork.e
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -100,6 +101,7 @@ class Driver:
                     if self._events.empty():
                         self._note()
                     events.append(await self._events.get())
+                    await self._engine.collector.quiet()
                 while not self._events.empty():
                     events.append(self._events.get_nowait())
                 turn = await asyncio.to_thread(self._asker.handle, events)
@@ -199,12 +201,13 @@ class Driver:
 
     async def _write_down(self, answered: Sequence[tuple[Request, Record]]) -> None:
         claims = [Claim(each.calculation, each.placement, each.run, each.step, answered=True) for each, _ in answered]
-        jobs = await self._engine.scribe.claim(claims)
-        now = time.time()
-        for (request, record), claimed in zip(answered, jobs, strict=True):
+        written: concurrent.futures.Future[list[str]] = concurrent.futures.Future()
+        self._engine.scribe.answered(claims, written)
+        jobs, now = await asyncio.wrap_future(written), time.time()
+        for (request, record), job in zip(answered, jobs, strict=True):
             assert request.step is not None
             seconds = record.observed.get("seconds")
-            self._tell(StepEvent(request.step, "succeeded", now, claimed.job, True, seconds), own=True)
+            self._tell(StepEvent(request.step, "succeeded", now, job, True, seconds), own=True)
 
     # Jobs become events
 

@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from weftwork.core.calculation import Frame
+from weftwork.core.checksum import Checksum
 from weftwork.core.job import Event, Kind, Record
 from weftwork.core.module import Function, Module
 from weftwork.core.placement import Placement
 from weftwork.engine.binding import Binder
 from weftwork.engine.collecting import Collector
 from weftwork.engine.commands import Folders
+from weftwork.engine.conflicts import conflicts_refused
 from weftwork.engine.frames import frame_of
 from weftwork.engine.jobs import Live, Request, Waiter, internal, withdrawn
 from weftwork.engine.known import Known
@@ -51,6 +53,10 @@ EVICTIONS = 100
 """How often one that was evicted is: it is not to blame, but what always takes its node with it must end as well."""
 
 
+_FRAMES = 256
+"""Frames that an engine keeps at most."""
+
+
 class Engine:
     """Gets calculations: from the record, from whoever makes it already, or by running it. Async; one loop, on which it
     is made."""
@@ -68,9 +74,10 @@ class Engine:
         self.known = Known(ledger, self.scribe, asyncio.get_running_loop())
         self.leaving = Leaving(self)
         self.remaking = Remaking(self)
-        self._collector = Collector(self)
+        self.collector = Collector(self)
         self._running = Running(self)
         self._watch = Watch(self)
+        self._frames: dict[tuple[Checksum, str], Frame] = {}
         self._live: dict[str, Live] = {}
         self._shared: dict[str, Live] = {}
         self.tasks: set[asyncio.Task[Any]] = set()
@@ -88,7 +95,14 @@ class Engine:
         refusal = site.refusal(module, placement.resources)
         if refusal is not None:
             raise Refused(f"the site {site.name} does not take {module.name}: {refusal}")
-        return frame_of(module, site.resolve(module))
+        environment = site.resolve(module)
+        known = self._frames.get((module.checksum, site.name))
+        if known is None or known.environment != environment:
+            if len(self._frames) >= _FRAMES:
+                self._frames.clear()
+            # One object for all calls of a module as it is: what is worked out of it is kept with it.
+            known = self._frames[module.checksum, site.name] = frame_of(module, environment)
+        return known
 
     # From submit to result
 
@@ -111,7 +125,7 @@ class Engine:
                 if request.placement.cache:
                     self._shared[live.key] = live
                 fresh.append(live)
-            waiters.append(live.join())
+            waiters.append(live.join(strict=request.placement.strict))
         try:
             if fresh:
                 # A task of the engine: what the ledger was asked for is taken, whether or not the caller still waits.
@@ -181,7 +195,7 @@ class Engine:
             return
         if isinstance(live.request.module.program, Function):
             live.attempt += 1
-            self._collector.call(live)
+            self.collector.call(live)
         else:
             self.spawn(self._running.run(live, rejoin=rejoin))
 
@@ -198,7 +212,7 @@ class Engine:
                     data = {"attempt": live.attempt, "site": live.site.name, "log": report.detail}
                     self.scribe.append(live.id, live.epoch, Event("started", time.time(), data))
                 case "ended":
-                    self._collector.ended(live, report)
+                    self.collector.ended(live, report)
                 case "lost":
                     detail = report.detail or "its process is gone and left no outcome"
                     self.spawn(self.failed(live, Lost(f"job {live.id}: {detail}")))
@@ -281,6 +295,7 @@ class Engine:
             for live, _ in ends:
                 self.settle(live, None, internal(error))
             return
+        refused = await conflicts_refused(self, [live for live, _ in ends if live.strict])
         for live, record in ends:
             if live.done:
                 continue
@@ -290,14 +305,16 @@ class Engine:
             # The folder was needed until the record is durable: a dead engine's successor would have read it again.
             self._forget_folder(live)
             private = not live.request.placement.cache or not record.reusable
-            self.settle(live, record if private else answers[live.id] or record, None)
+            self.settle(live, record if private else answers[live.id] or record, None, refused.get(live.id))
 
     def lost_lease(self, live: Live) -> None:
         """Another process took this job over: what we did of it does not count, and we wait like anybody else."""
         live.followed = True
         self._watch.wake()
 
-    def settle(self, live: Live, record: Record | None, error: WeftError | None) -> None:
+    def settle(
+        self, live: Live, record: Record | None, error: WeftError | None, conflict: WeftError | None = None
+    ) -> None:
         """A live job is over here: whoever waits is told, or claims again where it was cancelled before they came."""
         if self._live.get(live.id) is live:
             del self._live[live.id]
@@ -308,11 +325,11 @@ class Engine:
         else:
             if self._shared.get(live.key) is live:
                 del self._shared[live.key]
-            live.settle(record, error)
+            live.settle(record, error, conflict)
         again = [heir for heir in heirs if isinstance(error, Cancelled) and heir.wanted and not self.closing]
         for heir in heirs:
             if heir not in again:
-                self.settle(heir, record, error)
+                self.settle(heir, record, error, conflict)
         if again:
             self.spawn(self._claim(again))
 

@@ -94,9 +94,14 @@ class Live:
         """Whether anybody here still waits for it."""
         return any(not waiter.withdrawn for waiter in self.waiters)
 
-    def join(self) -> Waiter:
-        """One more who waits."""
-        waiter = Waiter(self)
+    @property
+    def strict(self) -> bool:
+        """Whether anybody who waits allows no conflict."""
+        return any(waiter.strict for waiter in self.waiters)
+
+    def join(self, *, strict: bool = False) -> Waiter:
+        """One more who waits; ``strict``: who takes no result that differs from the one that stands."""
+        waiter = Waiter(self, strict)
         self.waiters.append(waiter)
         return waiter
 
@@ -111,15 +116,15 @@ class Live:
         if self._claimed is not None and not self._claimed.done():
             self._claimed.set_result(None)
 
-    def settle(self, record: Record | None, error: WeftError | None) -> None:
-        """The end: whoever waits is told, once."""
+    def settle(self, record: Record | None, error: WeftError | None, conflict: WeftError | None = None) -> None:
+        """The end: whoever waits is told, once; of a conflict those who allow none."""
         if self.done:
             return
         self.record, self.error, self.done = record, error, True
         self.was_claimed()
         waiters, self.waiters = self.waiters, []
         for waiter in waiters:
-            waiter.settle(record, error)
+            waiter.settle(*((None, conflict) if conflict is not None and waiter.strict else (record, error)))
 
 
 @dataclass(slots=True, eq=False)
@@ -127,6 +132,7 @@ class Waiter:
     """One caller's interest in a job. It ends with the job, or earlier where it is withdrawn while others wait."""
 
     live: Live
+    strict: bool = False
     done: bool = False
     withdrawn: bool = False
     record: Record | None = None

@@ -10,9 +10,11 @@ from weftwork.core import codecs
 from weftwork.core.bundle import differences
 from weftwork.core.checksum import Checksum, canonical, from_canonical, shorten
 from weftwork.core.values import Ref
+from weftwork.engine.conflicts import told
 from weftwork.errors import NotFound, WeftError
 from weftwork.ports import JobRow, Ledger, StepRow, Store
 
+_CONFLICTS = 3
 _CANDIDATES = 50
 """How many earlier jobs are looked at for the one most alike: the items of a map differ in their inputs alone."""
 
@@ -61,6 +63,7 @@ class _Teller:
             yield "  it was to run whether or not a result is known (cache: false, or its module says deterministic: false)"
         yield from self._restored(row)
         yield from self._unusable(row)
+        yield from self._conflicts(row)
         earlier = self._nearest(row)
         if earlier is not None:
             yield from self._compared(row, earlier)
@@ -105,6 +108,14 @@ class _Teller:
             where = record.observed.get("host", "an unknown host")
             yield f"  the same calculation gave this result on {_when(record.created)} on {where}"
         yield "  program, environment, inputs and outputs are the same: equal calculations have equal keys"
+        yield from self._conflicts(row)
+
+    def _conflicts(self, row: JobRow) -> Iterator[str]:
+        """Other results that the very same calculation gave."""
+        for each in self._ledger.conflicts(key=row.job.key, limit=_CONFLICTS):
+            first, *rest = told(self._store, each).lines()
+            yield f"  it gave two results: {first}"
+            yield from (f"    {line}" for line in rest)
 
     def _restored(self, row: JobRow) -> Iterator[str]:
         """What was lost: of its result, so that it ran, or of its inputs, so that others ran."""
@@ -117,8 +128,9 @@ class _Teller:
     def _unusable(self, row: JobRow) -> Iterator[str]:
         """Results of the very same calculation that could not be used."""
         record = self._ledger.record_of(row.job.id)
-        if record is not None and not record.reusable:
-            names = ", ".join(str(each) for each in record.observed.get("outside") or ())
+        outside = record.observed.get("outside") if record is not None else None
+        if outside:
+            names = ", ".join(map(str, outside))
             yield f"  its result is not reused: while it ran it used what is not in its key: {names}"
             yield "    pass these as inputs (weft.File), or declare them with uses="
 

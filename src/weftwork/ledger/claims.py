@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from weftwork.core.checksum import Checksum, canonical
 from weftwork.core.job import Event, Job, Record, fold
+from weftwork.core.placement import Placement
 from weftwork.errors import NotFound
 from weftwork.ledger import documents, names, views
 from weftwork.ledger.database import Row, Transaction, chunks, gather, insert, marks, next_id, values
@@ -211,7 +212,7 @@ class Shared:
 
     def __init__(self) -> None:
         self._frames: dict[int, tuple[object, int]] = {}
-        self._requests: dict[tuple[str, str, str], int] = {}
+        self._requests: dict[tuple[str, str, Placement], int] = {}
         self._fresh: list[Any] = []
         self._using = threading.Lock()
 
@@ -256,11 +257,10 @@ class Shared:
         return known[1]
 
     def _request(self, tx: Transaction, claim: Claim) -> int:
-        placement = canonical(claim.placement.document()).decode("utf-8")
-        asked = (claim.calculation.frame.name, claim.run or "", placement)
+        asked = (claim.calculation.frame.name, claim.run or "", claim.placement)
         number = self._requests.get(asked)
         if number is None:
-            number = self._requests[asked] = _request(tx, asked)
+            number = self._requests[asked] = _request(tx, *asked)
             self._fresh.append(asked)
         return number
 
@@ -286,7 +286,8 @@ def _frame(tx: Transaction, text: str) -> int:
     return int(row[0])
 
 
-def _request(tx: Transaction, asked: tuple[str, str, str]) -> int:
+def _request(tx: Transaction, label: str, run: str, placement: Placement) -> int:
+    asked = (label, run, canonical(placement.document()).decode("utf-8"))
     row = tx.one("SELECT id FROM request WHERE label = ? AND run = ? AND placement = ?", asked)
     if row is None:
         row = (next_id(tx, "request"),)

@@ -114,44 +114,50 @@ class _Outcome:
             first = self._fresh.get(calculation)
             if first is None and answer:
                 first = answer, documents.record_of(record.key, body)
-            own, record = self._record(record, private, calculation, first, ending.lost)
+            own, record = self._record(record, job, private, calculation, first, ending.lost)
         self.answers[ending.job] = record
         if ending.event is not self._event:
             self._event, self._text = ending.event, documents.event_text(ending.event)
         self.jobs.append((job, ending.event.kind, own, self._text))
 
     def _record(
-        self, record: Record, private: int, calculation: int, first: tuple[int, Record] | None, lost: bool
+        self,
+        record: Record,
+        job: int,
+        private: int,
+        calculation: int,
+        first: tuple[int, Record] | None,
+        lost: bool,
     ) -> tuple[int, Record]:
         """The number of the job's record, and the record that the job is answered with."""
         if not record.reusable or (first is None and private):
-            return self._add(calculation, "own", record), record
+            return self._add(job, calculation, "own", record), record
         if first is None:
-            number = self._add(calculation, "answer", record)
+            number = self._add(job, calculation, "answer", record)
             self._fresh[calculation] = number, record
             return number, record
         if documents.same_outputs(first[1], record):
-            return (self._add(calculation, "own", record), record) if private else first
+            return (self._add(job, calculation, "own", record), record) if private else first
         if lost and not private:
             # What it made can be had, the bytes of what stood before cannot.
             self._demoted.append(first[0])
-            number = self._add(calculation, "answer", record)
+            number = self._add(job, calculation, "answer", record)
             self._fresh[calculation] = number, record
             return number, record
         # A job that asked to run anew gets what it made; all others get what stood before.
-        number = self._add(calculation, "conflict", record)
+        number = self._add(job, calculation, "conflict", record)
         return number, record if private else first[1]
 
-    def _add(self, calculation: int, rank: str, record: Record) -> int:
+    def _add(self, job: int, calculation: int, rank: str, record: Record) -> int:
         number = self._number
         self._number += 1
-        self._records.append((number, calculation, rank, documents.record_text(record)))
+        self._records.append((number, calculation, rank, documents.record_text(record), job))
         return number
 
     def write(self, tx: Transaction) -> None:
         for numbers in chunks(self._demoted):
             tx.run(f"UPDATE record SET rank = 'conflict' WHERE id IN ({marks(len(numbers))})", numbers)
-        insert(tx, "record (id, calculation, rank, body)", self._records)
+        insert(tx, "record (id, calculation, rank, body, job)", self._records)
         for chunk in chunks(self.jobs):
             text, parameters = values(chunk)
             tx.run(

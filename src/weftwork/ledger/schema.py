@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from weftwork.ledger.database import Transaction
 
-MIGRATIONS = (("0001_start.sql", "0.1.0"), ("0002_cancel_run.sql", "0.1.0"), ("0003_output.sql", "0.1.0"))
+MIGRATIONS = (
+    ("0001_start.sql", "0.1.0"),
+    ("0002_cancel_run.sql", "0.1.0"),
+    ("0003_output.sql", "0.1.0"),
+    ("0004_record_job.sql", "0.1.0"),
+)
 """Each with the first release of Weftwork that understands it."""
 
 VERSION = len(MIGRATIONS)

@@ -1,7 +1,7 @@
 """The ledger over any database that speaks the common SQL: each method is one transaction around one function.
 
 What the functions do is in the modules beside this one: :mod:`claims`, :mod:`jobs`, :mod:`waits`, :mod:`views`,
-:mod:`slots`, :mod:`runs`, :mod:`owners`.
+:mod:`conflicts`, :mod:`slots`, :mod:`runs`, :mod:`owners`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, Self
 from weftwork.core.checksum import Checksum
 from weftwork.core.job import Event, Record
 from weftwork.core.placement import Resources
-from weftwork.ledger import claims, jobs, makers, owners, runs, slots, views, waits
+from weftwork.ledger import claims, conflicts, jobs, makers, owners, runs, slots, views, waits
 from weftwork.ledger.database import Database
-from weftwork.ports import Claim, Claimed, Ending, JobRow, Owner, RunRow, StepRow
+from weftwork.ports import Claim, Claimed, ConflictRow, Ending, JobRow, Owner, RunRow, StepRow
 
 
 class SqlLedger:
@@ -131,9 +131,17 @@ class SqlLedger:
         with self._database.read() as tx:
             return views.calculation(tx, key)
 
-    def conflicts(self, limit: int = 100) -> list[tuple[Record, Record]]:
+    def conflicts(
+        self,
+        *,
+        key: Checksum | None = None,
+        name: str | None = None,
+        run: str | None = None,
+        jobs: Sequence[str] | None = None,
+        limit: int = 100,
+    ) -> list[ConflictRow]:
         with self._database.read() as tx:
-            return views.conflicts(tx, limit)
+            return conflicts.find(tx, conflicts.Asked(key, name, run, jobs), limit)
 
     def previous(self, name: str, job: str, run_name: str | None = None, step: str | None = None) -> list[str]:
         with self._database.read() as tx:

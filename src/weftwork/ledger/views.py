@@ -55,16 +55,6 @@ def calculation(tx: Transaction, key: Checksum) -> bytes | None:
     return None if row is None else documents.calculation_bytes(*row)
 
 
-def conflicts(tx: Transaction, limit: int) -> list[tuple[Record, Record]]:
-    """The record that stands and the one that differs, newest first."""
-    rows = tx.all(
-        "SELECT c.key, a.body, r.body FROM record r JOIN calculation c ON c.id = r.calculation "
-        "JOIN record a ON a.calculation = c.id AND a.rank = 'answer' WHERE r.rank = 'conflict' ORDER BY r.id DESC LIMIT ?",
-        (limit,),
-    )
-    return [tuple(documents.record_of(Checksum(row[0]), documents.parsed(body)) for body in row[1:]) for row in rows]  # type: ignore[misc]
-
-
 def number_of(tx: Transaction, prefix: str) -> int:
     """The row of the one job whose id begins so."""
     found: list[Any] = []

@@ -6,7 +6,7 @@ implementation to them.
 
 from __future__ import annotations
 
-from weftwork.ports.ledger import Claim, Claimed, Ending, JobRow, Ledger, Owner, RunRow, StepRow
+from weftwork.ports.ledger import Claim, Claimed, ConflictRow, Ending, Evidence, JobRow, Ledger, Owner, RunRow, StepRow
 from weftwork.ports.places import (
     Call,
     CallOutcome,
@@ -28,7 +28,9 @@ __all__ = [
     "CallOutcome",
     "Claim",
     "Claimed",
+    "ConflictRow",
     "Ending",
+    "Evidence",
     "Files",
     "Image",
     "JobRow",

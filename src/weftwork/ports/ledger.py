@@ -104,6 +104,34 @@ class StepRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """A record with the job that gave it, and the step of the run for which that was; the job is ``None`` where it is
+    not known any more."""
+
+    record: Record
+    job: str | None = None
+    run: str | None = None
+    step: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConflictRow:
+    """A key that gave two results: the one that stands, which is the first unless its bytes were lost, and another.
+    ``name`` is the module's, ``module`` the checksum of its document as it was declared last with this key."""
+
+    key: Checksum
+    name: str
+    module: Checksum
+    stands: Evidence
+    differs: Evidence
+
+    @property
+    def later(self) -> Evidence:
+        """The result that brought it up."""
+        return max(self.stands, self.differs, key=lambda each: each.record.created)
+
+
+@dataclass(frozen=True, slots=True)
 class Owner:
     """A process that owns jobs: by host, boot, process id and that process's start time, so that its death is seen."""
 
@@ -269,8 +297,17 @@ class Ledger(Protocol):
 
     def choice(self, key: Checksum) -> dict[str, Any] | None: ...
 
-    def conflicts(self, limit: int = 100) -> list[tuple[Record, Record]]:
-        """Keys that gave two results: the one that stands and the other."""
+    def conflicts(
+        self,
+        *,
+        key: Checksum | None = None,
+        name: str | None = None,
+        run: str | None = None,
+        jobs: Sequence[str] | None = None,
+        limit: int = 100,
+    ) -> list[ConflictRow]:
+        """Keys that gave two results, the latest first: of a key, of a module by its name; those whose later result came
+        from a run, or from one of the jobs."""
         ...
 
     def close(self) -> None: ...

@@ -68,7 +68,7 @@ _OPEN = _words(
     "numpy.loadtxt numpy.genfromtxt numpy.fromfile numpy.memmap sqlite3.connect h5py.File netCDF4.Dataset xarray.open_dataset xarray.open_mfdataset xarray.open_zarr "
     "pyarrow.parquet.read_table pyarrow.csv.read_csv pyarrow.feather.read_table tables.open_file"
 )
-_OPENING_METHODS = frozenset({"read_text", "read_bytes", "iterdir"})
+OPENING_METHODS = frozenset({"read_text", "read_bytes", "iterdir"})
 
 
 def caution(dotted: str, chain: Chain) -> tuple[CautionKind, str] | None:
@@ -104,7 +104,7 @@ def opened_paths(node: ast.AST) -> list[tuple[str, int]]:
     return [
         (f".{call.func.attr}()", call.lineno)
         for call in ast.walk(node)
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in _OPENING_METHODS
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr in OPENING_METHODS
     ]
 
 

@@ -14,7 +14,7 @@ from weftwork.core.module import Carried, Function, Module, Output, by_name, nea
 from weftwork.core.placement import Resources
 from weftwork.errors import CalculationFailed, Invalid
 from weftwork.python import default, tracing
-from weftwork.python.bundling import Caution, bundle
+from weftwork.python.bundling import Bundled, Caution, bundle
 from weftwork.python.signature import signature, workflow_inputs
 
 P = ParamSpec("P")
@@ -33,6 +33,7 @@ class FunctionModule(Generic[P, R]):
         self.declared = dict(declared)
         self._lock = threading.Lock()
         self._signature: Any = None
+        self._resolved: tuple[tuple[bytes, str, str], Module] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         trace = tracing.current()
@@ -64,22 +65,31 @@ class FunctionModule(Generic[P, R]):
 
         Identity is taken now, not at decoration: a global that changed since counts as it is.
         """
-        inputs, outputs, returns = self._signed()
+        self._signed()
         bundled = bundle(self.__weft_function__, uses=self.declared.get("uses") or ())
+        document = canonical(bundled.document)
+        # All else that a module says is either declared, once and for all, or one of these.
+        about = document, self.name, (self.__weft_function__.__doc__ or "").strip().partition("\n")[0]
+        known = self._resolved
+        if known is None or known[0] != about:
+            known = self._resolved = about, self._module(bundled, *about)
+        return known[1], Carried((document, *bundled.blobs.values()), tuple(map(_said, bundled.warnings)))
+
+    def _module(self, bundled: Bundled, document: bytes, name: str, description: str) -> Module:
+        inputs, outputs, returns = self._signed()
         environment = Environment.of(
             {
                 "packages": sorted({*bundled.packages, *(self.declared.get("packages") or ())}),
                 "variables": dict(self.declared.get("variables") or {}),
             }
         )
-        document = canonical(bundled.document)
         tolerance = self.declared.get("tolerance") or 0.0
-        module = Module(
-            name=self.name,
+        return Module(
+            name=name,
             version=self.declared.get("version") or "",
-            description=(self.__weft_function__.__doc__ or "").strip().partition("\n")[0],
+            description=description,
             inputs=inputs,
-            outputs=_tolerant(self.name, outputs, tolerance),
+            outputs=_tolerant(name, outputs, tolerance),
             program=Function(Checksum.of(document), bundled.identity, returns),
             environment=environment,
             resources=Resources.of(self.declared.get("resources") or {}),
@@ -87,7 +97,6 @@ class FunctionModule(Generic[P, R]):
             deterministic=bool(self.declared.get("deterministic", True)),
             tolerance=0.0 if isinstance(tolerance, Mapping) else tolerance,
         )
-        return module, Carried((document, *bundled.blobs.values()), tuple(map(_said, bundled.warnings)))
 
     def bound(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments by the names of the inputs. Raises Invalid for too many, and for one that is given twice."""

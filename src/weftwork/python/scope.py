@@ -306,7 +306,7 @@ class _Scope:
         touches = {"environ", "getenv"} & (self._reads.mentions | self._reads.globals)
         for name, line in checks.environment_variables(node) if touches else ():
             self._caution("environment", name, line)
-        for what, line in checks.opened_paths(node):
+        for what, line in checks.opened_paths(node) if checks.OPENING_METHODS & self._reads.mentions else ():
             self._caution("open", what, line)
 
     def _caution(self, kind: checks.CautionKind, what: str, line: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
@@ -19,7 +20,7 @@ from weftwork.core.job import Event
 from weftwork.core.placement import Placement, Resources
 from weftwork.errors import Conflict, Invalid, NotFound
 from weftwork.ledger import owners
-from weftwork.ports import Claimed, Ending, Ledger
+from weftwork.ports import Claim, Claimed, Ending, Evidence, Ledger
 from weftwork.testing.ledger_samples import FRESH, LEASE, Living, calculation, claims, failed, record, ref, succeeded
 
 
@@ -191,7 +192,10 @@ class LedgerContract(LedgerFixtures):
         ledger.end(me, [succeeded(first, made, 1)])
         (second,) = ledger.claim(me, claims(1, placement=FRESH))
         assert ledger.end(me, [succeeded(second, made, 2)]) == {second.job: record(made, 2)}
-        assert ledger.conflicts() == [(record(made, 1), record(made, 2))]
+        (row,) = ledger.conflicts()
+        assert (row.key, row.name, row.module) == (made.key, "double", made.frame.module)
+        assert row.stands == Evidence(record(made, 1), first.job)
+        assert row.differs == Evidence(record(made, 2), second.job)
         assert ledger.claim(me, claims(1))[0].record == record(made, 1)
         assert truth.records(made.key) == ["answer", "conflict"]
 
@@ -226,7 +230,10 @@ class LedgerContract(LedgerFixtures):
         assert ledger.end(me, [ending]) == {again.job: record(made, 2)}
         assert ledger.claim(me, claims(1))[0].record == record(made, 2)
         assert ledger.record_of(first.job) == record(made, 1)
-        assert ledger.conflicts() == [(record(made, 2), record(made, 1))]
+        (row,) = ledger.conflicts()
+        assert (row.stands, row.differs) == (Evidence(record(made, 2), again.job), Evidence(record(made, 1), first.job))
+        assert ledger.conflicts(jobs=[again.job]) == [row]
+        assert ledger.conflicts(jobs=[first.job]) == [], "it was there before: the other brought it up"
         assert truth.records(made.key) == ["conflict", "answer"]
 
     def test_who_made_an_output_is_known(self, ledger: Ledger, other: Ledger, me: str) -> None:
@@ -243,6 +250,32 @@ class LedgerContract(LedgerFixtures):
         (private,) = ledger.claim(me, claims(299, placement=FRESH))
         ledger.end(me, [succeeded(private, calculation(299), 1000)])
         assert ledger.makers([ref(1000).checksum]) == {ref(1000).checksum: [calculation(299).key]}
+
+    def test_conflicts_are_found_by_what_they_belong_to(self, ledger: Ledger, other: Ledger, me: str) -> None:
+        made = {number: calculation(number) for number in (1, 2, 3)}
+        firsts = ledger.claim(me, claims(1, 2, 3, run="r1", step="s"))
+        ledger.end(me, [succeeded(job, made[at]) for at, job in enumerate(firsts, 1)])
+        seconds = ledger.claim(me, claims(1, 2, run="r2", step="t", placement=FRESH))
+        ledger.end(me, [succeeded(job, made[at], at + 1) for at, job in enumerate(seconds, 1)])
+        rows = other.conflicts()
+        assert [row.key for row in rows] == [made[2].key, made[1].key]
+        assert (rows[0].stands.run, rows[0].stands.step) == ("r1", "s")
+        assert (rows[0].differs.run, rows[0].differs.step, rows[0].differs.job) == ("r2", "t", seconds[1].job)
+        assert other.conflicts(key=made[1].key) == rows[1:]
+        assert other.conflicts(run="r2") == other.conflicts(name="double") == rows
+        assert other.conflicts(jobs=[firsts[0].job, seconds[0].job]) == rows[1:]
+        assert other.conflicts(limit=1) == rows[:1]
+        assert other.conflicts(key=made[3].key) == other.conflicts(run="r1") == other.conflicts(name="other") == []
+        assert other.conflicts(jobs=[firsts[0].job]) == other.conflicts(jobs=[]) == []
+
+    def test_a_conflict_names_the_module_as_it_was_declared_last(self, ledger: Ledger, me: str) -> None:
+        made = calculation(1)
+        (first,) = ledger.claim(me, claims(1))
+        ledger.end(me, [succeeded(first, made)])
+        later = replace(made.frame, module=Checksum.of(b"with a tolerance"))
+        (second,) = ledger.claim(me, [Claim(Calculation.of(later, dict(made.inputs)), FRESH)])
+        ledger.end(me, [succeeded(second, made, 2)])
+        assert ledger.conflicts()[0].module == later.module
 
     def test_two_results_that_end_together_are_held_against_each_other(
         self, ledger: Ledger, truth: GroundTruth, me: str

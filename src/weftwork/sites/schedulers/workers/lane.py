@@ -18,6 +18,7 @@ from weftwork.ports import Call, Report
 from weftwork.sites.schedulers.workers.process import Setup, WorkerProcess
 
 _BATCH_SECONDS: Final = 0.004
+_LEAST_SECONDS: Final = 0.001
 _LARGEST_BATCH: Final = 256
 LONG: Final = 0.02
 """Seconds from which on a call is a long one: none is sent behind it."""
@@ -134,6 +135,8 @@ class Lane:
         if self.mean is None:
             return 1
         share = len(self.ready) // (2 * max(1, len(self.seats))) + 1
+        # To halve what is left again and again would end in batches of one, each of which costs more than its call.
+        share = max(share, int(_LEAST_SECONDS / self.mean))
         return max(1, min(int(_BATCH_SECONDS / self.mean), share, _LARGEST_BATCH))
 
     def took(self, seconds: float, count: int) -> None:
