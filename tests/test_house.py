@@ -35,6 +35,7 @@ PUBLIC = [
     "Run",
     "SiteFailed",
     "WeftError",
+    "check",
     "close",
     "explain",
     "load",

@@ -22,6 +22,7 @@ _HOMES = {
     "Explanation": "core.calculation",
     "run": "api",
     "submit": "api",
+    "check": "api",
     "run_async": "api",
     "submit_async": "api",
     "map": "api",
@@ -69,6 +70,7 @@ __all__ = [
     "SiteFailed",
     "WeftError",
     "__version__",
+    "check",
     "close",
     "explain",
     "load",
@@ -85,7 +87,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from weftwork.api import close, explain, load, run, run_async, session, submit, submit_async, use
+    from weftwork.api import check, close, explain, load, run, run_async, session, submit, submit_async, use
     from weftwork.api import map_ as map
     from weftwork.core.calculation import Explanation
     from weftwork.core.placement import Resources

@@ -11,6 +11,7 @@ from typing import Any
 from weftwork.core.calculation import Explanation
 from weftwork.core.step import Overrides
 from weftwork.embedded import Embedded, Watch
+from weftwork.engine.checking import Report
 from weftwork.handles import Job, Run
 from weftwork.modules import loading
 
@@ -115,6 +116,28 @@ def map_(thing: Any, /, *columns: Iterable[Any], **constants: Any) -> Any:
 def explain(thing: Any, /, **inputs: Any) -> Explanation:
     """The key of a module with these inputs (``.key``), what it is made of (``.parts``), and what was noticed (``.warnings``)."""
     return session().explain(thing, inputs)
+
+
+def check(
+    target: Any,
+    /,
+    *,
+    repeat: int = 2,
+    sample: int = 10,
+    seed: int | None = None,
+    strict: bool = False,
+    at: str | None = None,
+) -> Report:
+    """Run calculations that succeeded again, ``repeat`` times each, and compare what comes out with what is known.
+
+    ``target`` is a module, a job or a run: the object, or the text that names it; ``sample`` calculations of it are
+    drawn, by the ``seed``. The report has ``.ok`` (with ``strict`` only where all bytes are the same), ``.checked`` with
+    one entry for each calculation, and a text. Raises :class:`~weftwork.errors.NotFound` where nothing has run.
+    """
+    from weftwork.checking import check as checked
+
+    said = Overrides(site=at)
+    return checked(session(), target, repeat=repeat, sample=sample, seed=seed, strict=strict, said=said)
 
 
 def load(reference: str | os.PathLike[str]) -> Any:

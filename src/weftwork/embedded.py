@@ -29,7 +29,7 @@ from weftwork.engine.driver import Driver, StepEvent
 from weftwork.engine.engine import Engine
 from weftwork.engine.jobs import Live, Request, Waiter
 from weftwork.engine.leaving import PATIENCE
-from weftwork.engine.mapping import Mapper, Rows
+from weftwork.engine.mapping import Mapper, Rows, all_ended
 from weftwork.engine.portal import Portal
 from weftwork.engine.remaking import LOST
 from weftwork.errors import CalculationFailed, Cancelled, Conflict, Invalid, WeftError
@@ -308,6 +308,14 @@ class Embedded:
                 raise Conflict(f"{row.name} ({row.id}) failed: {outcome.why}", **found[0].error().details, run=row.id)
             raise CalculationFailed(f"{row.name} ({row.id}) failed: {outcome.why}", run=row.id)
         return shaped({name: self.value(binding) for name, binding in outcome.outputs.items()})
+
+    def keep(self, prepared: Prepared) -> None:
+        """Store what a module or workflow needs to be run."""
+        self.home.store.put_many(_carried(prepared))
+
+    def all_ended(self, requests: Sequence[Request]) -> list[Waiter]:
+        """Submit many requests, side by side, and wait for all to end, however they do."""
+        return self._portal.call(all_ended(self.engine, list(requests)))
 
     def conflicts(self, **asked: Any) -> list[Told]:
         """Keys that gave two results, the latest first; asked for as the ledger's own, and told."""

@@ -21,6 +21,7 @@ COMMANDS = {
     "cancel": ("cancel:cancel", "Cancel a job or run, whichever process owns it."),
     "why": ("why:why", "Say why a job or step ran, or did not."),
     "explain": ("why:explain", "Say what the key of a calculation is made of."),
+    "check": ("check:check", "Run a sample of calculations again and compare the results."),
     "conflicts": ("conflicts:conflicts", "List calculations that gave two different results."),
     "graph": ("graph:graph", "Draw a workflow."),
 }

@@ -91,8 +91,10 @@ def request(engine: Engine, found: Recorded, said: Overrides) -> Request:
     """
     _check_there(engine.store, found)
     placement = said.placement(found.module.resources, Placement(cache=False))
-    _check_frame(found, _frame_now(engine.frame, found, placement))
-    return Request(found.calculation, found.module, placement)
+    now = _frame_now(engine.frame, found, placement)
+    _check_frame(found, now)
+    # With the frame of now: it names the module as it is declared now.
+    return Request(Calculation.of(now, dict(found.calculation.inputs)), found.module, placement)
 
 
 def _absent(store: Store, ref: Ref) -> Iterator[Checksum]:

@@ -78,6 +78,15 @@ def _evidence(key: Checksum, body: str, job: str | None, run: str | None, step: 
     return Evidence(documents.record_of(key, documents.parsed(body)), job, run or None, step)
 
 
+def declared(tx: Transaction, key: Checksum) -> Checksum | None:
+    """The document of the module that a key's calculation was asked for with last."""
+    row = tx.one(
+        "SELECT f.id, f.document FROM calculation c JOIN frame f ON f.id = c.frame WHERE c.prefix = ? AND c.key = ?",
+        (documents.prefix(key), key),
+    )
+    return None if row is None else _declared(tx, *row)[1]
+
+
 def _declared(tx: Transaction, frame: int, document: str) -> tuple[str, Checksum]:
     """The name of a frame's module, and the document of it that was declared last: with another tolerance, for one."""
     first = from_canonical(document.encode())

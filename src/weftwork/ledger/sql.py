@@ -12,7 +12,7 @@ from typing import Any, Self
 from weftwork.core.checksum import Checksum
 from weftwork.core.job import Event, Record
 from weftwork.core.placement import Resources
-from weftwork.ledger import claims, conflicts, jobs, makers, owners, runs, slots, views, waits
+from weftwork.ledger import claims, conflicts, jobs, makers, owners, runs, sampling, slots, views, waits
 from weftwork.ledger.database import Database
 from weftwork.ports import Claim, Claimed, ConflictRow, Ending, JobRow, Owner, RunRow, StepRow
 
@@ -130,6 +130,22 @@ class SqlLedger:
     def calculation(self, key: Checksum) -> bytes | None:
         with self._database.read() as tx:
             return views.calculation(tx, key)
+
+    def declared(self, key: Checksum) -> Checksum | None:
+        with self._database.read() as tx:
+            return conflicts.declared(tx, key)
+
+    def sampled(
+        self,
+        count: int,
+        seed: int,
+        *,
+        name: str | None = None,
+        run: str | None = None,
+        program: Mapping[str, Any] | None = None,
+    ) -> tuple[list[str], int]:
+        with self._database.read() as tx:
+            return sampling.sampled(tx, count, seed, sampling.Population(name, run, program))
 
     def conflicts(
         self,

@@ -297,6 +297,23 @@ class Ledger(Protocol):
 
     def choice(self, key: Checksum) -> dict[str, Any] | None: ...
 
+    def declared(self, key: Checksum) -> Checksum | None:
+        """The document of the module that a key's calculation was asked for with last; ``None`` for an unknown key."""
+        ...
+
+    def sampled(
+        self,
+        count: int,
+        seed: int,
+        *,
+        name: str | None = None,
+        run: str | None = None,
+        program: Mapping[str, Any] | None = None,
+    ) -> tuple[list[str], int]:
+        """A job for each of ``count`` calculations that succeeded, and among how many they were drawn: of a module's
+        name, of a run, of a program as it counts. Equal seeds draw equally."""
+        ...
+
     def conflicts(
         self,
         *,

@@ -276,6 +276,24 @@ class LedgerContract(LedgerFixtures):
         (second,) = ledger.claim(me, [Claim(Calculation.of(later, dict(made.inputs)), FRESH)])
         ledger.end(me, [succeeded(second, made, 2)])
         assert ledger.conflicts()[0].module == later.module
+        assert ledger.declared(made.key) == later.module
+        assert ledger.declared(calculation(2).key) is None
+
+    def test_a_sample_is_drawn_of_what_succeeded_by_its_seed(self, ledger: Ledger, other: Ledger, me: str) -> None:
+        jobs = ledger.claim(me, claims(*range(40), run="r1"))
+        ledger.end(me, [succeeded(job, calculation(at)) for at, job in enumerate(jobs[:30])])
+        ledger.end(me, [failed(jobs[30])])
+        assert other.sampled(100, 1, run="r1") == ([job.job for job in jobs[:30]], 30)
+        drawn, among = other.sampled(5, 1, name="double")
+        assert (len(drawn), among) == (5, 30)
+        assert set(drawn) < {job.job for job in jobs[:30]}
+        again = ledger.claim(me, claims(*range(30), placement=FRESH))
+        ledger.end(me, [succeeded(job, calculation(at)) for at, job in enumerate(again)])
+        assert other.sampled(5, 1, name="double") == (drawn, 30), "running them again changes nothing"
+        assert len({tuple(other.sampled(5, seed, name="double")[0]) for seed in range(5)}) > 1
+        assert other.sampled(5, 1, name="double", program={"function": "double"}) == (drawn, 30)
+        assert other.sampled(5, 1, name="double", program={"function": "other"}) == ([], 0)
+        assert other.sampled(5, 1, name="other") == other.sampled(5, 1, run="r2") == ([], 0)
 
     def test_two_results_that_end_together_are_held_against_each_other(
         self, ledger: Ledger, truth: GroundTruth, me: str

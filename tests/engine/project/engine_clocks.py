@@ -51,3 +51,24 @@ def steady(x: float) -> float:
 @weft.workflow
 def flow(x: float):
     return {"twice": steady(x), "seen": seen(x=x).mass}
+
+
+@weft.module
+def cubed(x: int) -> int:
+    return x**3
+
+
+@weft.module
+def once(marker: str) -> str:
+    """Works where nothing is, and never again."""
+    os.mkdir(marker)
+    return "done"
+
+
+@weft.module
+def shaken(x: float) -> float:
+    """Differs in its eighth digit."""
+    return x * (1 + int.from_bytes(os.urandom(4)) / 2**60)
+
+
+tolerant_shaken = weft.module(tolerance=1e-6)(shaken.__weft_function__)
