@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from weftwork.core.placement import Resources
 from weftwork.core.values import Ref, Type, convert
 from weftwork.engine.binding import Binder
 from weftwork.errors import Invalid, MissingInputs, NoOutput
-from weftwork.node.job import DirectoryInput, Expected, FileInput, Job, Limits, Output, write_job
+from weftwork.node.job import STREAMS, DirectoryInput, Expected, FileInput, Job, Limits, Output, write_job
 from weftwork.node.materialise import discard
 from weftwork.node.outcome import Gathered, Outcome
 from weftwork.ports import Site, Store
@@ -119,12 +120,13 @@ class Folders:
             raise NoOutput(f"{where} is not what was declared: {str(error).removeprefix(f'{where}: ')}") from error
 
     def keep_logs(self, folder: Path, target: Path) -> None:
-        """Keep an attempt's streams before its folder goes."""
-        target.mkdir(parents=True, exist_ok=True)
-        for stream in ("stdout", "stderr"):
-            source = folder / stream
-            if source.exists() and source.stat().st_size:
-                shutil.copyfile(source, target / f"{folder.name}.{stream}")
+        """Keep an attempt's streams, unless that was done, before its folder goes."""
+        for stream in STREAMS:
+            source, kept = os.path.join(folder, stream), os.path.join(target, f"{folder.name}.{stream}")
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(source).st_size and not os.path.exists(kept):
+                    target.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(source, kept)
 
     def discard(self, task: str, logs: Path) -> None:
         """Remove the folder of an attempt that is over, once its streams are kept."""

@@ -39,22 +39,20 @@ class Running:
             await self._engine.failed(live, internal(error))
 
     async def _attempt(self, live: Live) -> None:
-        """A fresh attempt: its name is durable before anything of it is there."""
+        """A fresh attempt: its name is durable before it is handed over. Its folder may be there earlier: nobody runs it."""
         engine, request = self._engine, live.request
         live.attempt += 1
         submitted = Event("submitted", time.time(), {"attempt": live.attempt, "site": live.site.name})
-        if not await engine.scribe.written(live.id, live.epoch, submitted):
+        resources = request.placement.resources
+        written, folder = await asyncio.gather(
+            engine.scribe.written(live.id, live.epoch, submitted),
+            asyncio.to_thread(
+                engine.folders.write, live.task, request.calculation, request.module, resources, live.site
+            ),
+        )
+        if not written:
             engine.lost_lease(live)
             return
-        _go_on(live)
-        folder = await asyncio.to_thread(
-            engine.folders.write,
-            live.task,
-            request.calculation,
-            request.module,
-            request.placement.resources,
-            live.site,
-        )
         _go_on(live)
         await self._hand_over(live, folder)
 

@@ -49,7 +49,7 @@ def _run(folder: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: request.abandon())
     try:
-        outcome = Runner().run(folder, request)
+        outcome = Runner().run(os.path.realpath(folder), request)
     except (WeftError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 75

@@ -9,6 +9,7 @@ checksums, :class:`~weftwork.errors.StagingFailed` the source that is not there.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -20,17 +21,18 @@ import time
 
 from weftwork.core.checksum import Checksum
 from weftwork.errors import Corrupt, DiskLimit, EnvironmentDiffers, StagingFailed
+from weftwork.node.claim import STARTED
 from weftwork.node.disk import is_full_error
-from weftwork.node.job import DirectoryInput, FileInput, Job
+from weftwork.node.job import JOB, STREAMS, DirectoryInput, FileInput, Job
+from weftwork.node.outcome import OUTCOME
 
 _CHUNK = 1 << 20
 _FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
 
 
 def materialise(folder: str, job: Job) -> None:
-    """Make ``inputs/`` and ``work/`` and lay every input into its place."""
-    for name in ("inputs", job.work):
-        os.makedirs(os.path.join(folder, name), exist_ok=True)
+    """Make ``work/`` and lay every input into its place."""
+    os.makedirs(os.path.join(folder, job.work), exist_ok=True)
     for item in job.inputs:
         if isinstance(item, FileInput):
             _lay(os.path.join(folder, item.path), item, item.path)
@@ -172,6 +174,8 @@ class Programs:
 
 def discard(folder: str) -> None:
     """Remove a job folder whole, directories that the job made unreadable too. Links are removed, never followed."""
+    if _discard_plain(folder):
+        return
     for _ in range(2):
         shutil.rmtree(folder, ignore_errors=True)
         if not os.path.lexists(folder):
@@ -179,6 +183,21 @@ def discard(folder: str) -> None:
         for directory, _names, _files in os.walk(folder):
             _open_up(directory)
     shutil.rmtree(folder)
+
+
+def _discard_plain(folder: str) -> bool:
+    """Remove a folder in which nothing lies but what every job has; whether that was so."""
+    try:
+        for name in (JOB, STARTED, OUTCOME, *STREAMS):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, name))
+        for name in ("inputs", "work", "home", "tmp"):
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(os.path.join(folder, name))
+        os.rmdir(folder)
+    except OSError:
+        return False
+    return True
 
 
 def _open_up(directory: str) -> None:

@@ -32,14 +32,14 @@ _LISTED: Final = 20
 
 
 def gather(folder: str, job: Job) -> dict[str, Gathered | None]:
-    """Every declared output by name; ``None`` for an optional one that was not made."""
+    """Every declared output by name; ``None`` for an optional one that was not made. ``folder`` is a real path."""
     gatherer = _Gatherer(folder, job)
     return {output.name: gatherer.one(output) for output in job.outputs}
 
 
 class _Gatherer:
     def __init__(self, folder: str, job: Job) -> None:
-        self._folder = os.path.realpath(folder)
+        self._folder = folder
         self._work = job.work
         self._root = os.path.join(self._folder, job.work)
         self._left = job.limits.disk
@@ -106,6 +106,8 @@ class _Gatherer:
 
     def _inside(self, output: Output, path: str) -> str:
         """The real path, once it is certain that it is there and lies in the folder."""
+        if os.path.dirname(path) == self._folder and os.path.lexists(path) and not os.path.islink(path):
+            return path
         try:
             real = os.path.realpath(path, strict=True)
         except OSError as error:

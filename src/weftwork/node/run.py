@@ -23,7 +23,7 @@ import stat
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from weftwork.errors import (
     CalculationFailed,
@@ -68,11 +68,10 @@ class Runner:
     ) -> Outcome | None:
         """Run the folder and return its outcome, which is then on disk; ``None`` when it was abandoned.
 
-        ``started`` is called with the pid once the command runs. Failures of the job are in the outcome, never
+        ``folder`` is a real path: absolute, and no link. ``started`` is called with the pid once the command runs. Failures of the job are in the outcome, never
         raised. Raises :class:`~weftwork.errors.Conflict` when the folder was claimed before,
         :class:`~weftwork.errors.NotFound` when it is not there, ``OSError`` when no outcome can be written.
         """
-        folder = os.path.realpath(folder)
         held = claim.claim(folder)
         attempt = _Attempt(self, folder, held, request or Request(), started)
         told = False
@@ -97,7 +96,8 @@ class _Attempt:
     held: int
     request: Request
     on_start: Callable[[int], None]
-    outcome: Outcome = field(default_factory=lambda: Outcome(id="", error=None))
+    found: dict[str, Any] = field(default_factory=dict)
+    """What the outcome will say, as far as it is known."""
 
     def run(self) -> Outcome | None:
         error: WeftError | None = None
@@ -111,7 +111,8 @@ class _Attempt:
             error = Invalid(f"job.json holds text that cannot be a path or a word of a command: {failure}")
         if self.request.abandoned:
             return None
-        return replace(self.outcome, error=error, ended=time.time(), host=socket.gethostname())
+        told = {"id": "", **self.found}
+        return Outcome(error=error, ended=time.time(), host=socket.gethostname(), **told)
 
     def _run(self) -> None:
         job = read_job(self.folder)
@@ -211,12 +212,12 @@ class _Attempt:
 
     def _check_disk(self, limit: int, watch: Watch) -> None:
         used = watch.measure_disk()
-        self._update(usage={**self.outcome.usage, "disk": used})
+        self._update(usage={**self.found["usage"], "disk": used})
         if used > limit:
             raise disk_limit(used, limit)
 
     def _update(self, **changes: object) -> None:
-        self.outcome = replace(self.outcome, **changes)  # type: ignore[arg-type]
+        self.found.update(changes)
 
 
 def _environment(folder: str, job: Job) -> dict[str, str]:
