@@ -1,7 +1,8 @@
 """The one place that writes to the ledger: what is waiting is written together, in order, on one thread.
 
 Group commit without a timer: while one batch is being written the next gathers. Nothing that
-was asked for here is told before the call that returned it is durable.
+was asked for here is told before the call that returned it is durable. Only an event that nobody waits for lies a
+moment for what comes next: the start of a short command is written with its end.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from weftwork.ports import Claim, Claimed, Ending, Ledger, StepRow
 
 T = TypeVar("T")
 
+LINGER = 0.005
+"""Seconds for which an event lies that nobody waits for, unless something else is written."""
+
 
 class Scribe:
     """Batches of claims, events, endings and steps for one owner."""
@@ -33,6 +37,7 @@ class Scribe:
         self._answered: list[tuple[Sequence[Claim], concurrent.futures.Future[list[str]]]] = []
         self._steps: list[StepRow] = []
         self._flusher: asyncio.Task[None] | None = None
+        self._lingering: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def claim(self, claims: Sequence[Claim]) -> list[Claimed]:
@@ -53,7 +58,8 @@ class Scribe:
     def append(self, job: str, epoch: int, event: Event) -> None:
         """Write an event soon; nobody waits for it."""
         self._events.append(((job, epoch, event), None))
-        self._wake()
+        if self._flusher is None and self._lingering is None:
+            self._lingering = asyncio.get_running_loop().call_later(LINGER, self._wake)
 
     async def written(self, job: str, epoch: int, event: Event) -> bool:
         """Write an event, and come back when it is durable; false when the lease is no longer ours."""
@@ -76,18 +82,26 @@ class Scribe:
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Any other call of the ledger, on the same thread, after all that was asked for before."""
-        while self._flusher is not None:
-            await asyncio.wait([self._flusher])
+        await self._flushed()
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
 
     async def close(self) -> None:
         """Write what is waiting, and end the thread."""
-        while self._flusher is not None:
-            await asyncio.wait([self._flusher])
+        await self._flushed()
         self._closed = True
         self._thread.shutdown()
 
+    async def _flushed(self) -> None:
+        """Come back when nothing is waiting to be written."""
+        if self._lingering is not None:
+            self._wake()
+        while self._flusher is not None:
+            await asyncio.wait([self._flusher])
+
     def _wake(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
         if self._flusher is None:
             self._flusher = asyncio.get_running_loop().create_task(self._flush())
 
