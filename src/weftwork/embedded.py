@@ -34,8 +34,9 @@ from weftwork.engine.portal import Portal
 from weftwork.engine.remaking import LOST
 from weftwork.errors import CalculationFailed, Cancelled, Conflict, Invalid, WeftError
 from weftwork.handles import Job, Run, shaped
-from weftwork.modules.loading import Prepared, prepare
+from weftwork.modules.prepared import Prepared
 from weftwork.modules.stored import stored_workflow
+from weftwork.modules.wrapping import Wrapped
 from weftwork.node.request import request_cancel
 from weftwork.ports import RunRow
 
@@ -116,6 +117,11 @@ class Embedded:
 
     def prepare(self, thing: Any) -> Prepared:
         """Resolve what is to be run. What it carries is stored with its inputs, once they were found right."""
+        if isinstance(thing, Wrapped):
+            return Prepared.of(*thing.resolve())
+        # Imported here: a plain command needs none of what reads documents and functions.
+        from weftwork.modules.loading import prepare
+
         return prepare(thing, self._keep)
 
     def _keep(self, declared: Type, value: Any, where: str) -> Ref:

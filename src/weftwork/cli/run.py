@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from weftwork.core.step import Overrides
     from weftwork.embedded import Embedded
     from weftwork.handles import Job, Run
-    from weftwork.modules.loading import Prepared
+    from weftwork.modules.prepared import Prepared
 
 
 @click.command(short_help="Run a workflow or module.")

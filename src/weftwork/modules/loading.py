@@ -9,8 +9,8 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,35 +18,16 @@ from typing import Any
 from weftwork.core.building import building
 from weftwork.core.checks import validate
 from weftwork.core.checksum import Checksum
-from weftwork.core.module import Carried, Input, Module, by_name, nearest
-from weftwork.core.values import Ref, Type
-from weftwork.core.workflow import Workflow
+from weftwork.core.module import Carried, Module, by_name, nearest
 from weftwork.errors import Invalid, NotFound
 from weftwork.formats.document import Document, read
 from weftwork.formats.module_file import FunctionReference, ModuleFile, module_of
 from weftwork.formats.references import ModuleReference
 from weftwork.formats.workflow_file import workflow_of
+from weftwork.modules.prepared import Keep, Prepared
 from weftwork.modules.wrapping import Wrapped
 from weftwork.python import tracing
 from weftwork.python.decorators import Configured, FunctionModule, WorkflowFunction, as_module
-
-Keep = Callable[[Type, Any, str], Ref]
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What is to be run, resolved: a module, or a workflow with its modules; and what must be in the store for it."""
-
-    name: str
-    inputs: tuple[Input, ...]
-    module: Module | None
-    workflow: Workflow | None
-    modules: Mapping[Checksum, Module]
-    carried: tuple[Carried, ...]
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(each for carried in self.carried for each in carried.warnings))
 
 
 class FileModule:
@@ -170,8 +151,7 @@ def prepare(thing: Any, keep: Keep) -> Prepared:
         traced = found.trace(keep)
         validate(traced.workflow, traced.modules)
         return Prepared(found.name, traced.workflow.inputs, None, traced.workflow, traced.modules, traced.carried)
-    module, carried = found.resolve()
-    return Prepared(module.name, module.inputs, module, None, {module.checksum: module}, (carried,))
+    return Prepared.of(*found.resolve())
 
 
 def _of_reference(reference: ModuleReference) -> FunctionModule[..., Any] | FileModule:

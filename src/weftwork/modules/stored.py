@@ -5,7 +5,7 @@ from __future__ import annotations
 from weftwork.core.checksum import Checksum, from_canonical
 from weftwork.core.module import Module
 from weftwork.core.workflow import Workflow
-from weftwork.modules.loading import Prepared
+from weftwork.modules.prepared import Prepared
 from weftwork.ports import Store
 
 

@@ -118,11 +118,10 @@ def installed_in(path: str) -> list[str] | None:
 
 def machine_resources() -> Resources:
     """CPUs that this process may use, memory in bytes, GPUs that the NVIDIA driver shows."""
-    import psutil
-
     try:
         cpus = len(os.sched_getaffinity(0))
     except AttributeError:
         cpus = os.cpu_count() or 1
     gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*"))) if os.path.isdir("/proc/driver/nvidia/gpus") else 0
-    return Resources(cpus=cpus, memory=psutil.virtual_memory().total, gpus=gpus)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return Resources(cpus=cpus, memory=memory, gpus=gpus)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from weftwork.core.placement import Resources
 from weftwork.errors import Lost, NotFound, Refused, Unavailable
@@ -14,7 +14,9 @@ from weftwork.node import claim
 from weftwork.node.outcome import read_outcome
 from weftwork.node.supervised import Supervised
 from weftwork.ports import Call, Process, Report, Store, Task
-from weftwork.sites.schedulers.workers import Workers
+
+if TYPE_CHECKING:
+    from weftwork.sites.schedulers.workers import Workers
 
 
 class Slots(Protocol):
@@ -48,7 +50,9 @@ class Local:
         self._jobs = home / "jobs"
         self._slots = slots
         self._supervised = Supervised(str(home))
-        self._workers = Workers(home / "workers", store, slots)
+        self._home = home
+        self._store = store
+        self._workers: Workers | None = None
         self._running: dict[str, _Attempt] = {}
 
     def capacity(self) -> Resources:
@@ -59,11 +63,19 @@ class Local:
         processes = [task for task in tasks if isinstance(task, Process)]
         async with asyncio.TaskGroup() as group:
             if calls:
-                group.create_task(self._workers.run(calls, report))
+                group.create_task(self._staff().run(calls, report))
             for process in processes:
                 # Known from here on: who cancels it may come before its task has begun.
                 attempt = self._running[process.name] = _Attempt()
                 group.create_task(self._run(process, attempt, report))
+
+    def _staff(self) -> Workers:
+        if self._workers is None:
+            # Imported here: a process that only runs commands has no need of the whole function lane.
+            from weftwork.sites.schedulers.workers import Workers
+
+            self._workers = Workers(self._home / "workers", self._store, self._slots)
+        return self._workers
 
     async def _run(self, process: Process, attempt: _Attempt, report: Callable[[Report], None]) -> None:
         """One job folder, from waiting for its slots to its end."""
@@ -101,7 +113,8 @@ class Local:
 
     async def cancel(self, names: Sequence[str]) -> None:
         """End the tasks: calls with their worker, commands by SIGTERM and, after their grace, SIGKILL."""
-        await self._workers.cancel(names)
+        if self._workers is not None:
+            await self._workers.cancel(names)
         for name in names:
             folder = self._jobs / name
             attempt = self._running.get(name)
@@ -122,7 +135,8 @@ class Local:
                     attempt.task.cancel()
 
     async def close(self) -> None:
-        await self._workers.close()
+        if self._workers is not None:
+            await self._workers.close()
         await self._supervised.close()
         await self._slots.close()
 
