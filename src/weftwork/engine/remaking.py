@@ -91,7 +91,7 @@ class Remaking:
     def _lost(self, refs: list[Ref], read: bool) -> list[Loss]:
         lost = losses(self._engine.store, refs, read=read)
         if damaged := [each.checksum for each in lost if each.damaged]:
-            self._engine.store.remove(damaged)
+            self._engine.store.set_aside(damaged)
         return lost
 
     async def _run(self, level: Sequence[Maker], gone: dict[Checksum, str], wanted: str) -> list[str]:

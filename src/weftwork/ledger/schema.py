@@ -13,6 +13,7 @@ MIGRATIONS = (
     ("0002_cancel_run.sql", "0.1.0"),
     ("0003_output.sql", "0.1.0"),
     ("0004_record_job.sql", "0.1.0"),
+    ("0005_pin.sql", "0.1.0"),
 )
 """Each with the first release of Weftwork that understands it."""
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Self
 
+from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import Checksum
 from weftwork.core.job import Event, Record
 from weftwork.core.placement import Resources
-from weftwork.ledger import claims, conflicts, jobs, makers, owners, runs, sampling, slots, views, waits
+from weftwork.ledger import claims, conflicts, jobs, makers, owners, pins, runs, sampling, slots, views, waits
 from weftwork.ledger.database import Database
-from weftwork.ports import Claim, Claimed, ConflictRow, Ending, JobRow, Owner, RunRow, StepRow
+from weftwork.ports import Claim, Claimed, ConflictRow, Ending, JobRow, Owner, PinRow, RunRow, StepRow
 
 
 class SqlLedger:
@@ -121,6 +122,26 @@ class SqlLedger:
     def record_of(self, job: str) -> Record | None:
         with self._database.read() as tx:
             return views.record_of(tx, job)
+
+    def calculations(self, after: int = 0, limit: int = 1000) -> list[tuple[int, Calculation]]:
+        with self._database.read() as tx:
+            return pins.calculations(tx, after, limit)
+
+    def history(self, after: int = 0, limit: int = 1000) -> list[tuple[int, str, Record]]:
+        with self._database.read() as tx:
+            return pins.history(tx, after, limit)
+
+    def pin(self, row: PinRow) -> None:
+        with self._database.write() as tx:
+            pins.pin(tx, row)
+
+    def unpin(self, target: str) -> bool:
+        with self._database.write() as tx:
+            return pins.unpin(tx, target)
+
+    def pins(self) -> list[PinRow]:
+        with self._database.read() as tx:
+            return pins.pins(tx)
 
     def makers(self, checksums: Sequence[Checksum]) -> dict[Checksum, list[Checksum]]:
         makers.index(self._database)

@@ -6,7 +6,19 @@ implementation to them.
 
 from __future__ import annotations
 
-from weftwork.ports.ledger import Claim, Claimed, ConflictRow, Ending, Evidence, JobRow, Ledger, Owner, RunRow, StepRow
+from weftwork.ports.ledger import (
+    Claim,
+    Claimed,
+    ConflictRow,
+    Ending,
+    Evidence,
+    JobRow,
+    Ledger,
+    Owner,
+    PinRow,
+    RunRow,
+    StepRow,
+)
 from weftwork.ports.places import (
     Call,
     CallOutcome,
@@ -36,6 +48,7 @@ __all__ = [
     "JobRow",
     "Ledger",
     "Owner",
+    "PinRow",
     "Process",
     "Ran",
     "Report",

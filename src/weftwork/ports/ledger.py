@@ -132,6 +132,17 @@ class ConflictRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PinRow:
+    """What is never freed: outputs of a ``job``, of a ``run`` with all its steps, of a calculation by its ``key``; or the
+    value of a ``checksum``. ``kind`` says which of these ``target`` names."""
+
+    target: str
+    kind: str
+    note: str = ""
+    created: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Owner:
     """A process that owns jobs: by host, boot, process id and that process's start time, so that its death is seen."""
 
@@ -232,6 +243,27 @@ class Ledger(Protocol):
 
     def record_of(self, job: str) -> Record | None:
         """The record that a job gave or was answered with, reusable or not."""
+        ...
+
+    def calculations(self, after: int = 0, limit: int = 1000) -> list[tuple[int, Calculation]]:
+        """All calculations that were ever claimed, numbered, those after a number."""
+        ...
+
+    def history(self, after: int = 0, limit: int = 1000) -> list[tuple[int, str, Record]]:
+        """All records, numbered, those after a number; with their rank: the ``answer`` to its key, a ``conflict`` with
+        that, or its job's ``own``."""
+        ...
+
+    def pin(self, row: PinRow) -> None:
+        """Keep something from being freed. Pinned again it has the later note."""
+        ...
+
+    def unpin(self, target: str) -> bool:
+        """Let it be freed again; whether it was pinned."""
+        ...
+
+    def pins(self) -> list[PinRow]:
+        """In the order of pinning."""
         ...
 
     def makers(self, checksums: Sequence[Checksum]) -> dict[Checksum, list[Checksum]]:

@@ -64,6 +64,19 @@ class Store(Protocol):
 
     def remove(self, checksums: Iterable[Checksum]) -> None: ...
 
+    def set_aside(self, checksums: Iterable[Checksum]) -> list[Path]:
+        """Take damaged buffers out of the way, so that they can be made or given again, and keep what is there of them for
+        who wants to look at it. What turns out to be sound stays. Where they are now."""
+        ...
+
+    def age(self, checksum: Checksum) -> float | None:
+        """Seconds since a buffer was last put, also where it was there already; ``None`` where that is not known."""
+        ...
+
+    def compact(self) -> None:
+        """Give the space of removed buffers back to the disk, beside others that work."""
+        ...
+
     def checksums(self) -> Iterator[tuple[Checksum, int]]:
         """All names with their sizes, in any order."""
         ...

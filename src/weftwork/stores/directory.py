@@ -4,6 +4,7 @@
 
     buffers.sqlite     buffers up to 64 KiB
     files/ab/abcdef…   larger ones, one file each, read-only
+    aside/             damaged ones, for who wants to look at them
     cache/ab/abcdef…   small ones that somebody needed as files: made again when they are gone
     tmp/               files in the making
 
@@ -16,6 +17,7 @@ import contextlib
 import errno
 import io
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -264,6 +266,35 @@ class DirectoryStore:
             for name in names:
                 self._files.remove(name)
                 (self._cache / name[:2] / name).unlink(missing_ok=True)
+
+    def set_aside(self, checksums: Iterable[Checksum]) -> list[Path]:
+        """To ``aside/``, under their names."""
+        aside, moved = self.root / "aside", []
+        for checksum in map(Checksum, checksums):
+            self._recent.forget([checksum])
+            with disk.translated(self.root):
+                aside.mkdir(exist_ok=True)
+                place = aside / f"{checksum}-{time.time_ns()}"
+                data = self._packed.get([checksum.digest]).get(checksum.digest)
+                if data is not None and Checksum.of(data) != checksum:
+                    place.write_bytes(data)
+                    self._packed.remove([checksum.digest])
+                elif data is not None or not self._files.has(checksum) or self._files.sound(checksum):
+                    continue
+                else:
+                    self._files.move(checksum, place)
+                (self._cache / checksum[:2] / checksum).unlink(missing_ok=True)
+                moved.append(place)
+        return moved
+
+    def age(self, checksum: Checksum) -> float | None:
+        """Of large buffers; when a small one was put is not kept."""
+        with disk.translated(self.root):
+            return self._files.age(Checksum(checksum))
+
+    def compact(self) -> None:
+        with disk.translated(self.root):
+            self._packed.compact()
 
     def checksums(self) -> Iterator[tuple[Checksum, int]]:
         with disk.translated(self.root):

@@ -13,6 +13,7 @@ import io
 import itertools
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -109,7 +110,12 @@ class Files:
 
     def sync(self, checksums: Iterable[Checksum]) -> None:
         """Make names durable: also those found there, which another process may have renamed a moment ago."""
-        for folder in {self.place(each).parent for each in checksums}:
+        places = [self.place(each) for each in checksums]
+        for place in places:
+            # A put counts as a use, also of what was there: whoever looks for what nobody needs sees it.
+            with contextlib.suppress(OSError):
+                os.utime(place)
+        for folder in {place.parent for place in places}:
             disk.sync_directory(folder)
 
     def _same(self, checksum: Checksum, data: bytes) -> bool:
@@ -155,6 +161,17 @@ class Files:
             return self.place(checksum).stat().st_size
         except FileNotFoundError:
             raise absent(checksum, self._folder.parent) from None
+
+    def age(self, checksum: Checksum) -> float | None:
+        """Seconds since the file was last put; ``None`` where there is none."""
+        try:
+            return max(0.0, time.time() - self.place(checksum).stat().st_mtime)
+        except FileNotFoundError:
+            return None
+
+    def move(self, checksum: Checksum, target: Path) -> None:
+        """Take the file away, to a path of this file system."""
+        self.place(checksum).replace(target)
 
     def remove(self, checksum: Checksum) -> None:
         self.place(checksum).unlink(missing_ok=True)

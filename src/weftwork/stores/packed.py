@@ -44,7 +44,7 @@ def _make(connection: sqlite3.Connection, _: int) -> None:
         connection.execute(statement)
 
 
-_LAYOUT = Layout(0x77656662, 1, _make)
+_LAYOUT = Layout(0x77656662, 1, _make, shrinks=True)
 
 
 class _Batch:
@@ -120,6 +120,10 @@ class Packed:
         if there := list(self.sizes(names)):
             with self._database.write() as connection:
                 _delete(connection, there)
+
+    def compact(self) -> None:
+        """Give the space of removed buffers back to the disk."""
+        self._database.compact()
 
     def names(self) -> Iterator[tuple[bytes, int]]:
         """All names with their sizes; a page at a time, so that nothing is held between two pages."""

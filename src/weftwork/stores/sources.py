@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from weftwork.core.checksum import Checksum, Hasher, from_canonical
@@ -81,6 +81,13 @@ class Sources:
             if not target.is_dir():
                 raise
         return target
+
+    def forget(self, checksums: Iterable[Checksum]) -> None:
+        """Remove the folders of directories that were let go."""
+        import shutil
+
+        for checksum in checksums:
+            shutil.rmtree(self._root / "folders" / str(checksum), ignore_errors=True)
 
     def close(self) -> None:
         self._sums.close()

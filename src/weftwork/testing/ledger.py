@@ -20,7 +20,7 @@ from weftwork.core.job import Event
 from weftwork.core.placement import Placement, Resources
 from weftwork.errors import Conflict, Invalid, NotFound
 from weftwork.ledger import owners
-from weftwork.ports import Claim, Claimed, Ending, Evidence, Ledger
+from weftwork.ports import Claim, Claimed, Ending, Evidence, Ledger, PinRow
 from weftwork.testing.ledger_samples import FRESH, LEASE, Living, calculation, claims, failed, record, ref, succeeded
 
 
@@ -294,6 +294,35 @@ class LedgerContract(LedgerFixtures):
         assert other.sampled(5, 1, name="double", program={"function": "double"}) == (drawn, 30)
         assert other.sampled(5, 1, name="double", program={"function": "other"}) == ([], 0)
         assert other.sampled(5, 1, name="other") == other.sampled(5, 1, run="r2") == ([], 0)
+
+    def test_all_calculations_and_records_are_read_page_by_page(self, ledger: Ledger, other: Ledger, me: str) -> None:
+        jobs = ledger.claim(me, claims(*range(7)))
+        ledger.end(me, [succeeded(job, calculation(at), at) for at, job in enumerate(jobs[:5])])
+        (private,) = ledger.claim(me, claims(0, placement=FRESH))
+        ledger.end(me, [succeeded(private, calculation(0), 99)])
+        found, after = [], 0
+        while page := other.calculations(after, 3):
+            assert len(page) <= 3
+            after = page[-1][0]
+            found += [each for _, each in page]
+        assert [each.key for each in found] == [calculation(at).key for at in range(7)]
+        assert [each.document() for each in found] == [calculation(at).document() for at in range(7)]
+        records, after = [], 0
+        while history := other.history(after, 4):
+            after = history[-1][0]
+            records += [(rank, each) for _, rank, each in history]
+        answers = [("answer", record(calculation(at), at)) for at in range(5)]
+        assert records == [*answers, ("conflict", record(calculation(0), 99))]
+
+    def test_what_is_pinned_is_listed_until_it_is_unpinned(self, ledger: Ledger, other: Ledger) -> None:
+        rows = [PinRow("jabc", "job", "für später", 1790000000.25), PinRow("f" * 64, "checksum")]
+        for row in rows:
+            ledger.pin(row)
+        assert other.pins() == rows
+        other.pin(PinRow("jabc", "job", "for good", 5.0))
+        assert ledger.pins() == [PinRow("jabc", "job", "for good", 1790000000.25), rows[1]]
+        assert (ledger.unpin("jabc"), ledger.unpin("jabc")) == (True, False)
+        assert other.pins() == [rows[1]]
 
     def test_two_results_that_end_together_are_held_against_each_other(
         self, ledger: Ledger, truth: GroundTruth, me: str

@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -127,6 +128,46 @@ class StoreContract:
         assert put(store, data, tmp_path) == named(data)
         assert ground_truth.get(named(data)) == data
         assert ground_truth.names() == {named(data)}
+
+    @each_size
+    def test_what_is_damaged_is_set_aside_and_what_is_sound_stays(
+        self, store: Store, ground_truth: GroundTruth, size: int
+    ) -> None:
+        damaged, sound = sample(size, 1), sample(size, 2)
+        names = store.put_many([damaged, sound])
+        if not size:
+            assert store.set_aside(names) == []
+            return
+        ground_truth.corrupt(names[0])
+        (place,) = store.set_aside([*names, ABSENT])
+        assert place.stat().st_size == size
+        assert store.missing(names) == {names[0]}
+        assert ground_truth.get(names[0]) is None
+        assert store.get(names[1]) == sound
+        assert store.put(damaged) == names[0]
+        assert store.get(names[0]) == damaged
+
+    def test_a_put_counts_also_where_it_was_there(self, store: Store) -> None:
+        data = sample(3_000_001)
+        name = store.put(data)
+        age = store.age(name)
+        assert age is None or 0 <= age < 60
+        assert store.age(ABSENT) is None
+        if age is not None:
+            time.sleep(0.05)
+            before = time.time()
+            store.put(data)
+            again = store.age(name)
+            assert again is not None
+            assert again <= time.time() - before + 0.02
+
+    def test_a_store_is_compacted_beside_who_works(self, store: Store) -> None:
+        names = store.put_many([sample(20_000, seed) for seed in range(300)])
+        store.remove(names[:290])
+        store.compact()
+        store.compact()
+        assert store.missing(names) == set(names[:290])
+        assert store.put(sample(20_000, 3)) == names[3]
 
     @each_size
     def test_every_way_out_gives_the_bytes(self, store: Store, ground_truth: GroundTruth, size: int) -> None:
