@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,7 @@ from weftwork.stores.sources import Sources
 
 if TYPE_CHECKING:
     from weftwork.engine.engine import Engine
+    from weftwork.ports import Site
 
 SETTINGS = {
     "WEFT_HOME": "the folder of all state; the command line's --home wins over it",
@@ -39,13 +42,16 @@ def home_folder(home: str | os.PathLike[str] | None = None) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """An opened home: its store and ledger, and the border between values and bytes."""
+    """An opened home: its store and ledger, and the border between values and bytes.
+
+    ``described`` makes further sites than this machine's own, each when it is first named."""
 
     folder: Path
     store: DirectoryStore
     ledger: SqliteLedger
     sources: Sources
     binder: Binder
+    described: Mapping[str, Callable[[Home], Site]] = field(default_factory=dict)
 
     def close(self) -> None:
         self.ledger.close()
@@ -53,7 +59,9 @@ class Home:
         self.sources.close()
 
 
-def open_home(home: str | os.PathLike[str] | None = None) -> Home:
+def open_home(
+    home: str | os.PathLike[str] | None = None, described: Mapping[str, Callable[[Home], Site]] | None = None
+) -> Home:
     """Open a home, which is made where there is none.
 
     Raises :class:`~weftwork.errors.Unavailable` when the folder cannot be used, with what to do.
@@ -70,7 +78,7 @@ def open_home(home: str | os.PathLike[str] | None = None) -> Home:
     store = DirectoryStore(folder / "store")
     ledger = SqliteLedger(folder / "ledger.sqlite")
     sources = Sources(folder / "cache")
-    return Home(folder, store, ledger, sources, Binder(store, sources))
+    return Home(folder, store, ledger, sources, Binder(store, sources), described or {})
 
 
 def open_engine(home: Home) -> Engine:
@@ -81,13 +89,15 @@ def open_engine(home: Home) -> Engine:
     from weftwork.ledger import owners
     from weftwork.node.claim import is_alive
     from weftwork.sites.builtin import MachineSites
+    from weftwork.sites.named import NamedSites
     from weftwork.sites.schedulers.local import Local
 
     owner = owners.this()
     home.ledger.register(owner, LEASE)
     jobs = home.folder / "jobs"
     slots = Slots(home.ledger, owner.id, owner.host, _capacity(), lambda holder: is_alive(str(jobs / holder)))
-    sites = MachineSites(Local(home.folder, home.store, slots), home.folder, home.sources.checksum)
+    machine = MachineSites(Local(home.folder, home.store, slots), home.folder, home.sources.checksum)
+    sites = NamedSites(machine, {name: functools.partial(make, home) for name, make in home.described.items()})
     return Engine(home.store, home.ledger, owner.id, sites, home.binder, home.folder)
 
 

@@ -10,6 +10,8 @@ A job folder is the same everywhere::
     tmp/, home/     TMPDIR and HOME, when the job names no others
     stdout, stderr  what the command wrote, in files from the first byte
     transfer.log    what staging did
+    batch.json      at a batch system: which task of which array this is
+    node.log        at a batch system: what was said before the node program spoke, and by it
     outcome.json    the only truth about the end: written last and in one step
 
 ``job.json``::

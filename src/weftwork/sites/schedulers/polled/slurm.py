@@ -97,6 +97,7 @@ SLURM = Dialect(
     past=_past,
     read=_read,
     cancel=_cancel,
+    words={"partition": ("--partition={}",), "account": ("--account={}",), "qos": ("--qos={}",)},
     refused=re.compile(
         r"invalid|unrecognized|requested .* (not available|cannot|can not)|can not be satisfied|not permitted"
         r"|access/permission denied|job violates|batch script|expired",
