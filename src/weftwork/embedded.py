@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import secrets
 import threading
 import time
@@ -24,6 +25,7 @@ from weftwork.core.step import NOTHING, Overrides
 from weftwork.core.values import Ref, Type
 from weftwork.core.workflow import Workflow
 from weftwork.engine import again, interpreter, logs, why
+from weftwork.engine.asking import refs_of
 from weftwork.engine.conflicts import Told, told
 from weftwork.engine.driver import Driver, StepEvent
 from weftwork.engine.engine import Engine
@@ -91,6 +93,7 @@ class Embedded:
         if self._runs:
             await asyncio.wait(set(self._runs), timeout=PATIENCE)
         await self.engine.close()
+        await self._let_go(self.engine.scratch.closed())
 
     def __enter__(self) -> Self:
         return self
@@ -284,7 +287,20 @@ class Embedded:
             "outputs": {name: _binding_document(each) for name, each in outcome.outputs.items()},
         }
         await engine.scribe.call(engine.ledger.end_run, engine.owner, row.id, outcome.state, document, time.time())
+        given = refs_of(*outcome.outputs.values())
+        await self._let_go(engine.scratch.ended(row.id, given))
         return outcome
+
+    async def _let_go(self, refs: Sequence[Ref]) -> None:
+        """Free scratch outputs that nobody else needs. What is still there then goes with the next collection."""
+        if refs:
+            # Imported here: few modules have such outputs.
+            from weftwork.data.holders import Live, Pins
+            from weftwork.data.scratch import let_go
+
+            ledger = self.home.ledger
+            with contextlib.suppress(WeftError):
+                await asyncio.to_thread(let_go, self.engine, refs, [Pins(ledger), Live(ledger)])
 
     async def _heed_cancel(self, run: str, driver: Driver) -> None:
         """Withdraw the run when another process asks for its end. Looks only when somebody has written."""

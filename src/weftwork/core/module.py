@@ -59,7 +59,8 @@ class Input:
 class Output:
     """A declared output. ``path`` is the pattern below the work folder that a command leaves it at,
     ``stdout`` and ``stderr`` (as ``source``) its streams; a function returns it. ``tolerance`` is that of this output
-    alone, ``None`` where the module's holds."""
+    alone, ``None`` where the module's holds. ``scratch``: its bytes are not kept once nobody needs them; made again where
+    they are. Neither counts."""
 
     name: str
     type: Type
@@ -67,6 +68,7 @@ class Output:
     source: str = "path"
     description: str = ""
     tolerance: float | None = None
+    scratch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +171,18 @@ class Module:
                 raise Invalid(
                     f"module {self.name}: the tolerance {shorten(tolerance)} is no number of at least 0, such as 1e-9"
                 )
+        if self.scratch and not self.deterministic:
+            raise Invalid(
+                f"module {self.name}: the output {self.scratch[0]!r} is scratch, and what is not deterministic cannot be made "
+                "again: leave away `scratch`, or `deterministic: false`"
+            )
         if isinstance(self.program, Command):
             self._check_command(self.program)
+
+    @property
+    def scratch(self) -> list[str]:
+        """The outputs whose bytes are not kept."""
+        return [each.name for each in self.outputs if each.scratch]
 
     def _check_command(self, program: Command) -> None:
         known = {each.name for each in self.inputs} | {each.name for each in self.outputs}
@@ -359,6 +371,8 @@ def _output_document(each: Output) -> dict[str, Any]:
         out["description"] = each.description
     if each.tolerance is not None:
         out["tolerance"] = each.tolerance
+    if each.scratch:
+        out["scratch"] = True
     return out
 
 
@@ -370,6 +384,7 @@ def _output(document: Mapping[str, Any]) -> Output:
         document.get("source", "path"),
         document.get("description", ""),
         document.get("tolerance"),
+        bool(document.get("scratch", False)),
     )
 
 

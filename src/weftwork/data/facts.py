@@ -83,6 +83,7 @@ class _Gathering:
         self._ready = ready
         self._facts = facts
         self._unable: dict[int, str | None] = {}
+        self._scratch: dict[int, frozenset[str]] = {}
         self._inputs: dict[Checksum, Calculation] = {}
         self._candidates: dict[Checksum, Given] = {}
         self._stay: list[tuple[Ref, str]] = []
@@ -136,6 +137,7 @@ class _Gathering:
             calculation.inputs,
             float(seconds) if isinstance(seconds, (int, float)) else 1.0,
             record.created,
+            self._scratch[id(calculation.frame)],
         )
 
     def _why_not(self, calculation: Calculation) -> str | None:
@@ -143,8 +145,10 @@ class _Gathering:
         number = id(calculation.frame)
         if number not in self._unable:
             try:
-                self._ready.placement(recorded(self._ledger, self._store, calculation.key))
+                found = recorded(self._ledger, self._store, calculation.key)
+                self._ready.placement(found)
                 self._unable[number] = None
+                self._scratch[number] = frozenset(found.module.scratch)
             except WeftError as error:
                 self._unable[number] = f"its calculation cannot be run as it was: {error}"
         return self._unable[number]

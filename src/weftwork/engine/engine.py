@@ -28,6 +28,7 @@ from weftwork.engine.known import Known
 from weftwork.engine.leaving import Leaving
 from weftwork.engine.remaking import TRIES, Remaking
 from weftwork.engine.running import Running
+from weftwork.engine.scratch import Scratch
 from weftwork.engine.scribe import Scribe
 from weftwork.engine.watching import Watch
 from weftwork.errors import (
@@ -74,6 +75,7 @@ class Engine:
         self.known = Known(ledger, self.scribe, asyncio.get_running_loop())
         self.leaving = Leaving(self)
         self.remaking = Remaking(self)
+        self.scratch = Scratch()
         self.collector = Collector(self)
         self._running = Running(self)
         self._watch = Watch(self)
@@ -305,6 +307,8 @@ class Engine:
             # The folder was needed until the record is durable: a dead engine's successor would have read it again.
             self._forget_folder(live)
             private = not live.request.placement.cache or not record.reusable
+            if not private:
+                self.scratch.made(live.request, record)
             self.settle(live, record if private else answers[live.id] or record, None, refused.get(live.id))
 
     def lost_lease(self, live: Live) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from weftwork.core import codecs
@@ -23,17 +24,27 @@ class Loss:
     damaged: bool = False
 
 
-def losses(store: Store, refs: Iterable[Ref], *, read: bool) -> list[Loss]:
-    """What is lost of stored values, at any depth, each buffer once. ``read``: read all of them, which finds damage too."""
+def losses(
+    store: Store, refs: Iterable[Ref], *, read: bool, without: AbstractSet[Checksum] = frozenset()
+) -> list[Loss]:
+    """What is lost of stored values, at any depth, each buffer once. ``read``: read all of them, which finds damage too.
+
+    ``without`` are buffers that are taken for gone.
+    """
     found: dict[Checksum, Loss] = {}
-    _look(store, list({ref.checksum: ref for ref in refs}.values()), (), read, found)
+    _look(store, list({ref.checksum: ref for ref in refs}.values()), (), read, without, found)
     return list(found.values())
 
 
 def _look(
-    store: Store, refs: Sequence[Ref], holders: tuple[Checksum, ...], read: bool, found: dict[Checksum, Loss]
+    store: Store,
+    refs: Sequence[Ref],
+    holders: tuple[Checksum, ...],
+    read: bool,
+    without: AbstractSet[Checksum],
+    found: dict[Checksum, Loss],
 ) -> None:
-    absent = store.missing([ref.checksum for ref in refs])
+    absent = store.missing([ref.checksum for ref in refs]) | without
     for ref in refs:
         links = codecs.has_links(ref.type)
         damaged = False
@@ -49,7 +60,7 @@ def _look(
             continue
         if links:
             held = [item for _, item in codecs.items(ref.type, data)]
-            _look(store, held, (*holders, ref.checksum), read, found)
+            _look(store, held, (*holders, ref.checksum), read, without, found)
 
 
 def _bytes(store: Store, checksum: Checksum, *, keep: bool) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -50,9 +51,18 @@ def plan(engine: Engine, lost: Sequence[Loss]) -> list[list[Maker]]:
     return search.levels(lost)
 
 
+def remakable(engine: Engine, checksums: AbstractSet[Checksum]) -> set[Checksum]:
+    """Those of some buffers that could be made again if all of them were gone. On a thread."""
+    search = _Search(engine, checksums)
+    search.look(Loss(each) for each in checksums)
+    search.settle()
+    return search.made & checksums
+
+
 class _Search:
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, without: AbstractSet[Checksum] = frozenset()) -> None:
         self._engine = engine
+        self._without = without
         self._ready = again.Ready(engine.store, engine.frame)
         self._sources: dict[Checksum, list[tuple[Checksum, Checksum]]] = {}
         self._makers: dict[Checksum, Maker | WeftError] = {}
@@ -86,7 +96,17 @@ class _Search:
         except WeftError as error:
             return error
         inputs = [ref for _, ref in found.calculation.inputs]
-        return Maker(found.calculation, found.module, placement, tuple(losses(engine.store, inputs, read=False)))
+        return Maker(
+            found.calculation,
+            found.module,
+            placement,
+            tuple(losses(engine.store, inputs, read=False, without=self._without)),
+        )
+
+    @property
+    def made(self) -> set[Checksum]:
+        """What something chosen makes."""
+        return set(self._chosen)
 
     def settle(self) -> None:
         """Choose for each lost buffer the calculation that can make it with the fewest others before it."""

@@ -60,6 +60,7 @@ OUTPUT = Section(
             "stdout, stderr, or a path or pattern below the work folder; the output's name where nothing is said",
         ),
         "tolerance": Key(AT_LEAST_ZERO, "the module's `tolerance`, for this output"),
+        "scratch": Key(TRUTH, "true: its bytes are not kept; they are made again when somebody needs them"),
         "description": Key(TEXT, "a text for people"),
     },
 )

@@ -66,11 +66,12 @@ def _output(name: str, value: Any, path: Where, problems: Problems) -> Output | 
         return Output(name, declared)
     description = value.get("description", "")
     tolerance = float(value["tolerance"]) if "tolerance" in value else None
+    scratch = bool(value.get("scratch", False))
     origin = value.get("from")
     if origin in _STREAMS:
-        return Output(name, declared, None, origin, description, tolerance)
+        return Output(name, declared, None, origin, description, tolerance, scratch)
     place = None if origin is None else inside(origin, (*path, "from"), problems)
-    return Output(name, declared, place, "path", description, tolerance)
+    return Output(name, declared, place, "path", description, tolerance, scratch)
 
 
 def inside(text: str, path: Where, problems: Problems) -> str:

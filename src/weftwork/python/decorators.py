@@ -89,7 +89,7 @@ class FunctionModule(Generic[P, R]):
             version=self.declared.get("version") or "",
             description=description,
             inputs=inputs,
-            outputs=_tolerant(name, outputs, tolerance),
+            outputs=_scratch(name, _tolerant(name, outputs, tolerance), self.declared.get("scratch") or ()),
             program=Function(Checksum.of(document), bundled.identity, returns),
             environment=environment,
             resources=Resources.of(self.declared.get("resources") or {}),
@@ -140,6 +140,18 @@ def _tolerant(name: str, outputs: tuple[Output, ...], tolerance: Any) -> tuple[O
     return tuple(replace(each, tolerance=tolerance.get(each.name)) for each in outputs)
 
 
+def _scratch(name: str, outputs: tuple[Output, ...], chosen: Any) -> tuple[Output, ...]:
+    """The outputs with those marked that are not kept. Raises Invalid for an output that there is not."""
+    known = [each.name for each in outputs]
+    wanted = known if chosen is True else [chosen] if isinstance(chosen, str) else list(chosen)
+    for output in wanted:
+        if output not in known:
+            raise Invalid(
+                f"{name}: scratch names the output {output!r}{nearest(str(output), known)}; its outputs are {', '.join(known)}"
+            )
+    return tuple(replace(each, scratch=each.name in wanted) for each in outputs)
+
+
 def _said(caution: Caution) -> str:
     """``numpy.random.rand in study.noise (study.py:16): random``."""
     return f"{caution.what} in {caution.function} ({caution.file}:{caution.line}): {caution.kind}"
@@ -164,7 +176,7 @@ def module(function: Callable[..., Any] | None = None, /, **declared: Any) -> An
     (what counts although the walk through the source cannot find it: distributions; functions, modules, files);
     ``variables`` (set while it runs, and in the key); ``network``; ``deterministic=False`` for one that may differ from
     call to call; ``tolerance=1e-9`` for one whose numbers may differ so much, relatively, when it runs again, or a
-    dict of such by output.
+    dict of such by output; ``scratch=True``, or a set of its outputs, whose bytes are not kept once nobody needs them.
 
     Raises :class:`~weftwork.errors.Invalid` for an option that is not known.
     """
@@ -259,7 +271,18 @@ def race(*, accept: Any = None, name: str | None = None, when: Any = None, **can
     raise CalculationFailed(f"no candidate of the race was accepted: {', '.join(candidates)}")
 
 
-OPTIONS = ("name", "version", "resources", "packages", "uses", "variables", "network", "deterministic", "tolerance")
+OPTIONS = (
+    "name",
+    "version",
+    "resources",
+    "packages",
+    "uses",
+    "variables",
+    "network",
+    "deterministic",
+    "tolerance",
+    "scratch",
+)
 
 
 def as_module(function: Callable[..., Any]) -> FunctionModule[..., Any]:
