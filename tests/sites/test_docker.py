@@ -33,13 +33,20 @@ class TestDocker(RuntimeContract):
         return home
 
 
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnginePlace]:
+    folder = tmp_path_factory.mktemp("elsewhere")
+    with running("docker", str(folder)) as service, pytest.MonkeyPatch.context() as patch:
+        for name, value in service.environment.items():
+            patch.setenv(name, value)
+        place = EnginePlace(folder, Docker)
+        place.shares = False
+        yield place
+
+
 class TestDockerThatSeesNoFilesOfOurs(RuntimeContract):
     """An engine elsewhere, or one whose socket was put into a container: it is noticed, and files are copied."""
 
-    @pytest.fixture(scope="class")
-    def place(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimePlace]:
-        folder = tmp_path_factory.mktemp("elsewhere")
-        with running("docker", str(folder)) as service, pytest.MonkeyPatch.context() as patch:
-            for name, value in service.environment.items():
-                patch.setenv(name, value)
-            yield EnginePlace(folder, Docker)
+    @pytest.fixture
+    def place(self, elsewhere: EnginePlace) -> RuntimePlace:
+        return elsewhere

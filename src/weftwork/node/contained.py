@@ -5,16 +5,18 @@ Everything that is started here is a child that the sweep knows, so that no othe
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
+import tarfile
 import tempfile
 from dataclasses import replace
-from typing import Any, Final, Self
+from typing import IO, Any, Final, Self
 
 from weftwork.errors import ExitCode, MemoryLimit, SiteFailed
-from weftwork.node.container import FOLDERS, PATIENCE, Container, expand
+from weftwork.node.container import FOLDERS, PATIENCE, ROOT, Container, expand
 from weftwork.node.materialise import discard
 from weftwork.node.sweep import Children, Ended
 
@@ -54,6 +56,7 @@ class Contained:
         try:
             for words in self._container.prepare:
                 self._must(words, "cannot make a container")
+            self._send()
         except BaseException:
             self.__exit__()
             raise
@@ -83,13 +86,30 @@ class Contained:
             ended = replace(ended, exit_code=None, signal=ended.exit_code - 128)
         return ended
 
-    def collect(self) -> None:
-        """Bring back what was made where this node does not see it."""
-        if self._container.collect:
-            # What was sent there is not what comes back: a file that the program removed must not be found again.
+    def fetch(self) -> None:
+        """Bring back what was made where this node does not see it. What was sent there is not what comes back."""
+        if self._container.fetch is None:
+            return
+        with tempfile.TemporaryFile(dir=self._folder) as archive:
+            self._must(self._container.fetch, "cannot give back what was made in the container", out=archive)
+            archive.seek(0)
             discard(os.path.join(self._folder, "work"))
-        for words in self._container.collect:
-            self._must(words, "cannot give back what was made in the container")
+            with tarfile.open(fileobj=archive) as tar:
+                if hasattr(tarfile, "tar_filter"):
+                    tar.extractall(self._folder, filter="tar")
+                else:
+                    tar.extractall(self._folder)
+
+    def _send(self) -> None:
+        """The job's folders, as an archive in which all is the user's."""
+        if self._container.send is None:
+            return
+        with tempfile.TemporaryFile(dir=self._folder) as archive:
+            with tarfile.open(fileobj=archive, mode="w") as tar:
+                for name in FOLDERS:
+                    tar.add(os.path.join(self._folder, name), f"{ROOT.strip('/')}/{name}")
+            archive.seek(0)
+            self._must(self._container.send, "cannot take in what the job needs", given=archive)
 
     def _told(self, ended: Ended, stderr: str) -> Ended:
         """What the engine says of the container's end."""
@@ -106,9 +126,9 @@ class Contained:
         if state.get("error"):
             self._blame(str(state["error"]), exit_code)
             raise SiteFailed(f"{runtime} could not run the container: {state['error']}")
-        if oom and exit_code:
+        if exit_code and (oom or self._in_kernel_log(exit_code, str(state.get("id", "")))):
             raise MemoryLimit(
-                f"the kernel ended the program for using more memory than its limit ({runtime} says so)",
+                "the kernel ended the program for using more memory than its limit",
                 exit_code=exit_code,
             )
         if status not in _OVER or exit_code != ended.exit_code:
@@ -117,6 +137,13 @@ class Contained:
                 f"{runtime} let go of the container ({status}, exit code {exit_code}) with exit code {ended.exit_code}: {_last(stderr)}"
             )
         return ended
+
+    def _in_kernel_log(self, exit_code: int, container: str) -> bool:
+        """Whether the kernel tells of a program that it ended in this container. Some engines do not hear of it themselves."""
+        if exit_code - 128 != signal.SIGKILL or not container:
+            return False
+        words = ("sh", "-c", 'dmesg | grep -F "oom_memcg=" | grep -c -F "$0"', container)
+        return self._call(words, _SOON)[0] == 0
 
     def _blame(self, text: str, code: int) -> None:
         container, line = self._container, _last(text)
@@ -130,32 +157,40 @@ class Contained:
         if container.fault is not None and re.search(container.fault, text, re.MULTILINE):
             raise SiteFailed(f"{container.runtime} could not run the container: {line}", exit_code=code)
 
-    def _must(self, words: tuple[str, ...], what: str) -> None:
-        code, _, err = self._call(words)
+    def _must(
+        self, words: tuple[str, ...], what: str, *, given: IO[bytes] | None = None, out: IO[bytes] | None = None
+    ) -> None:
+        code, _, err = self._call(words, given=given, out=out)
         if code != 0:
             self._blame(err, code)
             raise SiteFailed(f"{self._container.runtime} {what}: {_last(err) or f'exit code {code}'}")
 
-    def _call(self, words: tuple[str, ...], patience: float = PATIENCE) -> tuple[int, str, str]:
+    def _call(
+        self,
+        words: tuple[str, ...],
+        patience: float = PATIENCE,
+        given: IO[bytes] | None = None,
+        out: IO[bytes] | None = None,
+    ) -> tuple[int, str, str]:
         """Run words of ours as a child that the sweep knows, and read what they said."""
-        with tempfile.TemporaryFile(dir=self._folder) as out, tempfile.TemporaryFile(dir=self._folder) as err:
-            streams = (os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), out.fileno(), err.fileno())
+        with contextlib.ExitStack() as stack:
+            given = given or stack.enter_context(open(os.devnull, "rb"))
+            said = out or stack.enter_context(tempfile.TemporaryFile(dir=self._folder))
+            err = stack.enter_context(tempfile.TemporaryFile(dir=self._folder))
             try:
                 command = self._children.spawn(
                     self._folder,
                     expand(words, self._folder, self._command),
                     self._folder,
                     self._environment,
-                    streams,
+                    (given.fileno(), said.fileno(), err.fileno()),
                 )
             except OSError as error:
                 raise SiteFailed(f"{words[0]} cannot be run on this node: {error.strerror}", program=words[0]) from None
-            finally:
-                os.close(streams[0])
             self._children.wait(command, patience)
             ended = self._children.end(command)
             code = -1 if ended.exit_code is None else ended.exit_code
-            return code, _read(out), _read(err)
+            return code, _read(said), _read(err)
 
 
 def _read(file: Any) -> str:

@@ -8,9 +8,10 @@ command. In the container the job folder is seen at :data:`ROOT`, whichever runt
      "prepare": [[words], ...],                run one after the other before; the first that fails is the site's failure
      "start": [words],                         the process that is watched, and whose streams are the job's
      "inspect": [words] | null,                where the container is no child of the node program: prints one line of JSON,
-                                               {"status": "exited", "exit_code": int, "oom": bool, "error": text}
+                                               {"status": "exited", "exit_code": int, "oom": bool, "error": text, "id": text}
      "ask": [words] | null,                    there: asks the program to end, as SIGTERM does
-     "collect": [[words], ...],                run after the end, to bring back what was made elsewhere
+     "send": [words] | null,                   where the engine does not see this folder: reads a tar archive of what the job needs
+     "fetch": [words] | null,                  and this writes one of what is in its work folder at the end
      "remove": [words] | null,                 run at the end in every case, and for whoever finds the folder of a dead runner
      "absent": pattern, "fault": pattern,      last lines of stderr: the image has no such program; the runtime itself failed
      "shell_codes": bool}                      an exit code above 128 tells a signal, as with a shell
@@ -40,7 +41,8 @@ class Container:
     prepare: tuple[tuple[str, ...], ...] = ()
     inspect: tuple[str, ...] | None = None
     ask: tuple[str, ...] | None = None
-    collect: tuple[tuple[str, ...], ...] = ()
+    send: tuple[str, ...] | None = None
+    fetch: tuple[str, ...] | None = None
     remove: tuple[str, ...] | None = None
     absent: str | None = None
     fault: str | None = None
@@ -67,7 +69,8 @@ class Container:
                 prepare=tuple(_words(each) for each in document.get("prepare") or ()),
                 inspect=_optional(document.get("inspect")),
                 ask=_optional(document.get("ask")),
-                collect=tuple(_words(each) for each in document.get("collect") or ()),
+                send=_optional(document.get("send")),
+                fetch=_optional(document.get("fetch")),
                 remove=_optional(document.get("remove")),
                 absent=_pattern(document.get("absent")),
                 fault=_pattern(document.get("fault")),

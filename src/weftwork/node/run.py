@@ -139,7 +139,7 @@ class _Attempt:
             watch, ended = self._watched(job, contained.words, environment, ask)
             if watch.verdict is None and ended.began and not self.request.abandoned:
                 ended = contained.concluded(ended, _tail(os.path.join(self.folder, "stderr")))
-                contained.collect()
+                contained.fetch()
         return watch, ended
 
     def _watched(

@@ -85,6 +85,22 @@ class MachineSites:
             from weftwork.sites.runtimes.docker import Docker
 
             return Docker(self._stock())
+        if name == "podman":
+            from weftwork.sites.runtimes.podman import Podman
+
+            return Podman(self._stock())
+        if name == "apptainer":
+            from weftwork.sites.runtimes.apptainer import Apptainer
+
+            return Apptainer(self._stock())
+        if name == "charliecloud":
+            from weftwork.sites.runtimes.charliecloud import Charliecloud
+
+            return Charliecloud(self._stock())
+        if name == "bubblewrap":
+            from weftwork.sites.runtimes.bubblewrap import Bubblewrap
+
+            return Bubblewrap(self._stock())
         from weftwork.sites.runtimes.none import Bare
 
         return Bare()

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Final, Literal
 
 from weftwork.core.checksum import Checksum
-from weftwork.node.container import FOLDERS, ROOT, Container, plain
+from weftwork.node.container import ROOT, Container, plain
 from weftwork.ports import Image, Wrapping
 from weftwork.sites.images.engines import EngineStore, environment
 from weftwork.sites.images.stock import Stock
 
 _INSPECT: Final = (
     '{"status": {{json .State.Status}}, "exit_code": {{json .State.ExitCode}}, '
-    '"oom": {{json .State.OOMKilled}}, "error": {{json .State.Error}}}'
+    '"oom": {{json .State.OOMKilled}}, "error": {{json .State.Error}}, "id": "{{.ID}}"}'
 )
 _ABSENT: Final = (
     r"^\[FATAL tini \(\d+\)\] exec .* failed: |"
@@ -39,6 +39,7 @@ class Docker:
     name = "docker"
     takes: frozenset[Literal["machine", "image"]] = frozenset({"image"})
     enforces = frozenset({"memory", "cpus", "processes", "network"})
+    absent: str = _ABSENT
 
     def __init__(self, stock: Stock) -> None:
         self._stock = stock
@@ -104,13 +105,14 @@ class Docker:
         ]
         return Container(
             runtime=self.name,
-            prepare=((*create, wrapping.image, "{command}"), *(() if shared else self._sent(name))),
+            prepare=((*create, wrapping.image, "{command}"),),
             start=tuple(start),
             inspect=(self.name, "container", "inspect", "--format", plain(_INSPECT), name),
             ask=(self.name, "kill", "--signal", "TERM", name),
-            collect=() if shared else self._fetched(name),
+            send=None if shared else (self.name, "cp", "-", f"{name}:/"),
+            fetch=None if shared else (self.name, "cp", f"{name}:{ROOT}/work", "-"),
             remove=(self.name, "rm", "--force", "--volumes", name),
-            absent=_ABSENT,
+            absent=self.absent,
         ), environment()
 
     def user(self) -> list[str]:
@@ -152,14 +154,6 @@ class Docker:
         for path in ("/tmp", "/var/tmp"):
             words += _bind("{folder}/tmp", path, writable=True)
         return words
-
-    def _sent(self, name: str) -> tuple[tuple[str, ...], ...]:
-        """The job's folders, copied into a container of an engine that does not see them. Its work folder is there already."""
-        into = tuple((self.name, "cp", "--archive", f"{{folder}}/{each}", f"{name}:{ROOT}/") for each in FOLDERS)
-        return tuple(into)
-
-    def _fetched(self, name: str) -> tuple[tuple[str, ...], ...]:
-        return ((self.name, "cp", "--archive", f"{name}:{ROOT}/work", "{folder}/"),)
 
 
 def _bind(source: str, target: str, *, writable: bool) -> list[str]:

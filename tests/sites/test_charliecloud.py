@@ -1,0 +1,28 @@
+"""The runtime charliecloud keeps the contract of all runtimes, with the real ch-run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from container_place import ArchivePlace
+
+from services import running
+from weftwork.sites.runtimes.charliecloud import Charliecloud
+from weftwork.testing.runtime import RuntimeContract, RuntimePlace
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("charliecloud")]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ArchivePlace]:
+    with running("charliecloud") as service, pytest.MonkeyPatch.context() as patch:
+        for name, value in service.environment.items():
+            patch.setenv(name, value)
+        yield ArchivePlace(tmp_path_factory.mktemp("charliecloud"), Charliecloud)
+
+
+class TestCharliecloud(RuntimeContract):
+    @pytest.fixture
+    def place(self, home: ArchivePlace) -> RuntimePlace:
+        return home
