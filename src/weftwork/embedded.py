@@ -209,7 +209,7 @@ class Embedded:
     ) -> Run:
         assert prepared.workflow is not None
         with building():
-            text = canonical(prepared.workflow.document())
+            text = prepared.workflow.encoded()
         bound, scalars = self._bind_workflow(prepared, prepared.workflow, text, inputs)
         document = {
             "workflow": str(Checksum.of(text)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -90,6 +91,17 @@ def problems(workflow: Workflow) -> dict[str, str]:
     for path, message in found.items():
         assert f"{path}: {message}" in caught.value.message
     return found
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 600])
+def test_the_encoding_is_that_of_the_document(count: int) -> None:
+    """However many steps there are, more than are encoded in one go among them."""
+    steps = tuple(replace(FITTING, name=f"fit_{number}") for number in range(count))
+    for each in (
+        replace(GOOD, steps=steps),
+        replace(GOOD, steps=steps, version="1.2", description='"a" and ü', inputs=()),
+    ):
+        assert each.encoded() == canonical(each.document())
 
 
 def test_a_workflow_survives_its_document_and_keeps_its_checksum() -> None:

@@ -52,12 +52,12 @@ def job_or_step(home: Home, text: str) -> JobRow | tuple[RunRow, StepRow]:
             if row.job.name == text:
                 return row
         raise
-    return run, next(row for row in home.ledger.steps(run.id) if row.step == name)
+    return run, next(row for row in home.ledger.steps(run.id, name) if row.step == name)
 
 
 def parts_of(home: Home, run: RunRow, step: str) -> list[StepRow]:
     """The items of a map, or the candidates of a race, that have jobs."""
-    return [row for row in home.ledger.steps(run.id) if row.step.startswith((f"{step}[", f"{step}{{")) and row.job]
+    return [row for row in home.ledger.steps(run.id, step) if row.step != step and row.job]
 
 
 def step_of(home: Home, text: str) -> tuple[RunRow, str]:
@@ -73,10 +73,10 @@ def step_of(home: Home, text: str) -> tuple[RunRow, str]:
                 f"no job has the name {text!r} or an id that begins so, and there is no run of which it could be a step"
             )
         run = latest[0]
-    known = [row.step for row in home.ledger.steps(run.id)]
-    if step not in known:
+    if not any(row.step == step for row in home.ledger.steps(run.id, step)):
         from weftwork.core.module import nearest
 
+        known = [row.step for row in home.ledger.steps(run.id)]
         some = ", ".join([each for each in known if "[" not in each][:12]) or "none"
         what = "" if colon else f"no job has the name {text!r} or an id that begins so, and "
         raise NotFound(

@@ -62,7 +62,7 @@ class _Node:
     state: str = "waiting"
     pending: int = 0
     readers: list[_Node] = field(default_factory=list)
-    watchers: list[_Node] = field(default_factory=list)
+    watchers: list[_Node] | None = None
     verdict: bool | OneOf["never"] | None = True
     upstream: str = ""
     lacks: bool = False
@@ -123,7 +123,10 @@ class Flow:
             if node.step.when is not None:
                 node.verdict = None
                 for name in node.step.waits_for():
-                    nodes[name].watchers.append(node)
+                    watched = nodes[name]
+                    if watched.watchers is None:
+                        watched.watchers = []
+                    watched.watchers.append(node)
 
     def needs_scalars(self, step: str) -> frozenset[str]:
         """The outputs of a step whose values must come with :class:`Ended`, for conditions."""
@@ -182,7 +185,9 @@ class Flow:
                     reader.lacks = True
                 if reader.pending == 0 or stops:
                     self._decide(reader)
-            for watcher in node.watchers:
+            # Nobody is told twice: of a large run they would be a tenth of the memory.
+            node.readers = []
+            for watcher in node.watchers or ():
                 if watcher.verdict is None:
                     self._judge(watcher)
                     self._decide(watcher)

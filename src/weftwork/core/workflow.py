@@ -38,6 +38,9 @@ __all__ = [
 
 VERSION = "workflow.v1"
 
+_TOGETHER = 256
+"""Steps that are encoded in one go."""
+
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
@@ -65,19 +68,31 @@ class Workflow:
 
     def document(self) -> dict[str, Any]:
         """The workflow as a JSON document; :attr:`checksum` names it."""
+        steps = [each.document() for each in self.steps]
+        return {"weft": VERSION, "version": self.version, **self._without_steps(), "steps": steps}
+
+    def encoded(self) -> bytes:
+        """The canonical encoding of :meth:`document`, put together some steps at a time: the whole of a large one is never
+        there as objects."""
+        parts = [canonical(self._without_steps())[:-1], b',"steps":[']
+        for start in range(0, len(self.steps), _TOGETHER):
+            some = [each.document() for each in self.steps[start : start + _TOGETHER]]
+            parts += [b"," if start else b"", canonical(some)[1:-1]]
+        tail = canonical({"version": self.version, "weft": VERSION})
+        return b"".join([*parts, b"],", tail[1:]])
+
+    def _without_steps(self) -> dict[str, Any]:
+        """What comes before the steps, in the order of the keys."""
         return {
-            "weft": VERSION,
             "name": self.name,
-            "version": self.version,
             "description": self.description,
             "inputs": [_input_document(each) for each in self.inputs],
-            "steps": [each.document() for each in self.steps],
             "outputs": {name: expressions.document(each) for name, each in self.outputs.items()},
         }
 
     @property
     def checksum(self) -> Checksum:
-        return Checksum.of(canonical(self.document()))
+        return Checksum.of(self.encoded())
 
     @staticmethod
     def of(document: Mapping[str, Any]) -> Workflow:

@@ -31,7 +31,7 @@ def why_step(ledger: Ledger, store: Store, run: str, step: str) -> list[str]:
     For a map: how many of its items ran, and why the first of these did; for a race: each of its candidates. Raises
     :class:`~weftwork.errors.NotFound` for a step that the run does not have.
     """
-    rows = ledger.steps(run)
+    rows = ledger.steps(run, step)
     teller = _Teller(ledger, store)
     own = next((row for row in rows if row.step == step), None)
     if own is not None and own.job is not None:

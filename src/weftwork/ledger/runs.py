@@ -123,36 +123,45 @@ def _shown(row: Any, living: Living) -> RunRow:
     return replace(run, state="interrupted") if run.ended is None and not living(row[9]) else run
 
 
-def steps(tx: Transaction, run: str) -> list[StepRow]:
-    """The steps of a run, in the order in which they began.
+def steps(tx: Transaction, run: str, step: str | None = None) -> list[StepRow]:
+    """The steps of a run, in the order in which they began; or one, with its items and candidates.
 
     What a step's own job says is not written a second time; what was written of a step goes before its jobs.
     """
-    found = {row.step: (since, row) for since, row in _of_jobs(tx, run)}
-    for name, state, job, text in tx.all(
-        "SELECT name, state, job, detail FROM step WHERE run = ? ORDER BY id", (_row(tx, run)[8],)
-    ):
+    found = {row.step: (since, row) for since, row in _of_jobs(tx, run, step)}
+    named, names = _named("name", step)
+    sql = f"SELECT name, state, job, detail FROM step WHERE run = ? AND {named} ORDER BY id"
+    for name, state, job, text in tx.all(sql, (_row(tx, run)[8], *names)):
         detail = json.loads(text)
         found[name] = detail.get("time", 0.0), StepRow(run, name, state, job, detail)
     return [row for _, row in sorted(found.values(), key=lambda each: each[0])]
 
 
-def _of_jobs(tx: Transaction, run: str) -> Iterator[tuple[float, StepRow]]:
+def _named(column: str, step: str | None) -> tuple[str, list[str]]:
+    """A condition: that a name is a step's, an item's or a candidate's of it. Ranges, which an index answers."""
+    if step is None:
+        return f"{column} IS NOT NULL", []
+    ranges = f"{column} IS NOT NULL AND ({column} = ? OR ({column} >= ? AND {column} < ?) OR ({column} >= ? AND {column} < ?))"
+    return ranges, [step, f"{step}[", f"{step}\\", f"{step}{{", f"{step}|"]
+
+
+def _of_jobs(tx: Transaction, run: str, step: str | None) -> Iterator[tuple[float, StepRow]]:
     """When each step that has jobs of its own began, and how its newest job stands."""
+    named, names = _named("j.step", step)
     rows = tx.all(
         "SELECT j.step, j.name, j.events, r.body FROM request q JOIN job j ON j.request = q.id "
-        "LEFT JOIN record r ON r.id = j.record WHERE q.run = ? AND j.step IS NOT NULL ORDER BY j.id",
-        (run,),
+        f"LEFT JOIN record r ON r.id = j.record WHERE q.run = ? AND {named} ORDER BY j.id",
+        (run, *names),
     )
-    for step, name, events, body in rows:
+    for name, job_name, events, body in rows:
         told = documents.events_of(events)
-        job = fold(Job(name, _ANY_KEY, ""), told)
+        job = fold(Job(job_name, _ANY_KEY, ""), told)
         detail: dict[str, Any] = {"time": told[-1].time, "cached": job.cached, "why": str(job.failure() or "")}
         seconds = None if body is None else documents.parsed(body)[3].get("seconds")
         if seconds is not None:
             detail["seconds"] = seconds
         state = "running" if job.live else job.state
-        yield told[0].time, StepRow(run, step, state, name, detail)
+        yield told[0].time, StepRow(run, name, state, job_name, detail)
 
 
 def choose(tx: Transaction, key: Checksum, choice: Mapping[str, Any]) -> dict[str, Any]:

@@ -236,9 +236,9 @@ class SqlLedger:
         with self._database.read() as tx:
             return runs.newest(tx, limit, owners.Living(tx, self._alive))
 
-    def steps(self, run: str) -> list[StepRow]:
+    def steps(self, run: str, step: str | None = None) -> list[StepRow]:
         with self._database.read() as tx:
-            return runs.steps(tx, run)
+            return runs.steps(tx, run, step)
 
     def choose(self, key: Checksum, choice: Mapping[str, Any]) -> dict[str, Any]:
         with self._database.write() as tx:

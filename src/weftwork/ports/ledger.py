@@ -318,9 +318,10 @@ class Ledger(Protocol):
 
     def runs(self, limit: int = 100) -> list[RunRow]: ...
 
-    def steps(self, run: str) -> list[StepRow]:
+    def steps(self, run: str, step: str | None = None) -> list[StepRow]:
         """The steps of a run in the order in which they began: those that were written, and besides them each step for
-        which a job of its own was claimed, as its newest job stands."""
+        which a job of its own was claimed, as its newest job stands. With ``step`` that one alone, and what it consists
+        of: items (``step[0]``), candidates (``step{name}``)."""
         ...
 
     def choose(self, key: Checksum, choice: Mapping[str, Any]) -> dict[str, Any]:

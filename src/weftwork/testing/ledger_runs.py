@@ -169,6 +169,10 @@ class RunsContract(LedgerFixtures):
         assert rows["fits"].detail == {"time": 1790000001.5, "cached": False, "why": "", "seconds": 1.5}
         assert rows["known"].detail["cached"] is True
         assert rows["fails"].detail["why"] == "no"
+        ledger.claim(me, claims(6, 7, run="r1", step="fits[10]") + claims(8, run="r1", step="fits{a}"))
+        assert [row.step for row in other.steps("r1", "fits")] == ["fits", "fits[10]", "fits{a}"]
+        assert other.steps("r1", "fit") == []
+        assert other.steps("r1", "runs") == [written]
         (again,) = ledger.claim(me, claims(2, run="r1", step="fails"))
         assert [(row.state, row.job) for row in other.steps("r1") if row.step == "fails"] == [("running", again.job)]
 
