@@ -29,8 +29,8 @@ from weftwork.errors import Conflict, Corrupt, Invalid, Unavailable, WeftError
 BUSY = 60.0
 """Seconds to wait for another process's transaction; one lasts milliseconds."""
 
-_WRITER_CACHE, _READER_CACHE = 64_000, 8_000
-"""KiB of pages that a connection keeps at most."""
+_WRITER_CACHE, _READER_CACHE = 16_000, 8_000
+"""KiB of pages that a connection keeps at most. More saves little, since the system has them too, and is memory of the user's process."""
 
 _VACUUMED = 4000
 """Pages given back in one transaction: 16 MiB, a few milliseconds."""
