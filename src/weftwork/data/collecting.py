@@ -26,7 +26,7 @@ DAY = 24 * 3600.0
 _LARGE = 64 * 1024
 """Bytes above which a buffer that nothing names is worth looking at."""
 
-_BATCH = 500
+_BATCH = 2000
 """Buffers that go together, before it is asked again what is in use."""
 
 

@@ -24,6 +24,7 @@ OWNERS = 3
 
 _owner = st.integers(0, OWNERS - 1)
 _some = st.integers(0, 3)
+_how = st.sampled_from(("shared", "shared", "fresh", "lost"))
 
 
 @dataclass
@@ -34,6 +35,7 @@ class ModelJob:
     owner: str
     epoch: int = 1
     private: bool = False
+    lost: bool = False
     live: bool = True
     events: list[str] = field(default_factory=lambda: ["queued"])
     waiters: set[str] = field(default_factory=set)
@@ -69,22 +71,24 @@ class LedgerMachine(RuleBasedStateMachine):
     def live(self, key: int) -> str | None:
         return next((name for name, job in self.jobs.items() if job.key == key and job.live and not job.private), None)
 
-    @rule(at=_owner, wanted=st.lists(st.tuples(st.integers(0, KEYS - 1), st.booleans()), min_size=1, max_size=5))
-    def claim(self, at: int, wanted: list[tuple[int, bool]]) -> None:
+    @rule(at=_owner, wanted=st.lists(st.tuples(st.integers(0, KEYS - 1), _how), min_size=1, max_size=5))
+    def claim(self, at: int, wanted: list[tuple[int, str]]) -> None:
         owner = self.owners[at]
-        asked = [Claim(calculation(key), FRESH if fresh else Placement()) for key, fresh in wanted]
+        asked = [
+            Claim(calculation(key), FRESH if how == "fresh" else Placement(), lost=how == "lost") for key, how in wanted
+        ]
         answers = self.ledger(at).claim(owner, asked)
-        for (key, fresh), answer in zip(wanted, answers, strict=True):
-            self.claimed(owner, key, fresh, answer)
+        for (key, how), answer in zip(wanted, answers, strict=True):
+            self.claimed(owner, key, how, answer)
 
-    def claimed(self, owner: str, key: int, fresh: bool, answer: Claimed) -> None:
-        live = self.live(key)
-        if fresh or (key not in self.answers and live is None):
+    def claimed(self, owner: str, key: int, how: str, answer: Claimed) -> None:
+        live, known = self.live(key), key in self.answers and how != "lost"
+        if how == "fresh" or (not known and live is None):
             assert answer == Claimed("mine", answer.job, 1)
             assert answer.job not in self.jobs
-            self.jobs[answer.job] = ModelJob(key, owner, private=fresh, waiters={owner})
+            self.jobs[answer.job] = ModelJob(key, owner, private=how == "fresh", lost=how == "lost", waiters={owner})
             self.leases.append((owner, answer.job, 1))
-        elif key in self.answers:
+        elif known:
             assert answer == Claimed("hit", answer.job, record=record(calculation(key), self.answers[key]))
             assert answer.job not in self.jobs
             self.jobs[answer.job] = ModelJob(key, owner, live=False, events=["queued", "succeeded"])
@@ -139,7 +143,7 @@ class LedgerMachine(RuleBasedStateMachine):
             job = self.jobs[name]
             kind = "succeeded" if good else "failed"
             made = record(calculation(job.key), output) if good else None
-            ending = Ending(name, epoch, Event("succeeded" if good else "failed", 2.0), made)
+            ending = Ending(name, epoch, Event("succeeded" if good else "failed", 2.0), made, job.lost)
             holds = self.holds(owner, name, epoch)
             assert self.ledger(many).end(owner, [ending]) == ({name: made} if holds else {})
             if holds:
@@ -152,9 +156,12 @@ class LedgerMachine(RuleBasedStateMachine):
     def recorded(self, job: ModelJob, output: int) -> None:
         answered = self.answers.get(job.key)
         if not job.private:
-            assert answered is None, "what had a record was done again"
+            assert answered is None or job.lost, "what had a record was done again"
+            if answered != output:
+                # What is made again and differs takes the place of what is lost.
+                self.ranks[job.key] = ["conflict" if rank == "answer" else rank for rank in self.ranks[job.key]]
+                self.ranks[job.key].append("answer")
             self.answers[job.key] = output
-            self.ranks[job.key].append("answer")
         else:
             self.ranks[job.key].append("own" if answered in (None, output) else "conflict")
 
