@@ -34,6 +34,20 @@ def test_a_command_runs_once_and_is_replayed_with_its_outputs_and_streams(weft: 
     assert (first.stdout, first.stderr) == (second.stdout, second.stderr) == (b"said\n", b"warned\n")
 
 
+def test_a_command_needs_neither_functions_nor_documents_and_a_replay_no_engine(weft: Weft) -> None:
+    def imported() -> set[str]:
+        timed = weft.environment | {"PYTHONPROFILEIMPORTTIME": "1"}
+        lines = weft("do", "--", "echo", "said", env=timed).stderr.decode().splitlines()
+        return {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
+
+    first, replay = imported(), imported()
+    assert "weftwork.engine.engine" in first
+    assert not {name for name in first if name.startswith(("weftwork.python", "weftwork.formats", "click"))}
+    assert not {name for name in first if name.startswith("weftwork.sites.schedulers.workers")}
+    assert "weftwork.lookup" in replay
+    assert not replay & {"weftwork.engine.engine", "weftwork.node", "asyncio", "subprocess", "difflib", "fractions"}
+
+
 def test_a_changed_input_runs_again(weft: Weft) -> None:
     weft.write("in.txt", "1\n")
     assert weft.out("do", "-i", "in.txt", "--", "cat", "in.txt") == "1\n"
