@@ -187,8 +187,11 @@ def _nothing_twice(sweep: Sweep, in_flight: int) -> None:
 @pytest.mark.parametrize("kind", ["supervisor", "worker"])
 def test_a_run_survives_the_death_of_what_works_for_it(tmp_path: Path, kind: str) -> None:
     chance = random.Random(kind)
-    hits = 0
-    for round_ in range(10):
+    hits = round_ = 0
+    # How often a moment finds somebody to kill depends on how busy the machine is.
+    while hits < 12:
+        round_ += 1
+        assert round_ < 60, f"only {hits} kills in {round_} runs"
         folder = tmp_path / str(round_)
         folder.mkdir()
         sweep = Sweep(folder)
@@ -205,7 +208,6 @@ def test_a_run_survives_the_death_of_what_works_for_it(tmp_path: Path, kind: str
             assert out.decode().strip() == EXPECTED
         finally:
             sweep.end()
-    assert hits >= 10
 
 
 def test_the_events_of_a_run_tell_every_step_once(tmp_path: Path) -> None:
