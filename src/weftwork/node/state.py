@@ -154,10 +154,11 @@ def _check_dict(value: dict[Any, Any]) -> _Check:
     kept = dict(dict.items(value))
 
     def check() -> bool:
+        # For every module of the program after every call: as _same has it, without the calls.
         if (
             dict.__len__(value) == len(kept)
-            and _same(dict.__iter__(value), kept)
-            and _same(dict.values(value), kept.values())
+            and all(map(operator.is_, dict.__iter__(value), kept))
+            and all(map(operator.is_, dict.values(value), kept.values()))
         ):
             return False
         if isinstance(value, collections.OrderedDict):

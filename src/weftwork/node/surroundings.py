@@ -63,7 +63,7 @@ class Surroundings:
         self._environ = dict(os.environ._data)  # type: ignore[attr-defined]
         self._filters = list(warnings.filters)
         self._showwarning = warnings.showwarning = self._show_warning
-        self._handlers = [_getsignal(number) for number in _SIGNALS]
+        self._handlers = [*map(_getsignal, _SIGNALS)]
         self._recursion = sys.getrecursionlimit()
         self._tracing = (sys.gettrace(), sys.getprofile())
         self._logging.remember()
@@ -159,8 +159,8 @@ class Surroundings:
         if warnings.filters != self._filters:
             filters: Any = warnings.filters
             filters[:] = self._filters
-        for number, handler in zip(_SIGNALS, self._handlers, strict=True):
-            if _getsignal(number) is not handler:
+        if [*map(_getsignal, _SIGNALS)] != self._handlers:
+            for number, handler in zip(_SIGNALS, self._handlers, strict=True):
                 signal.signal(number, handler)
         if signal.getitimer(signal.ITIMER_REAL)[0]:
             signal.setitimer(signal.ITIMER_REAL, 0)
