@@ -16,7 +16,8 @@ from weftwork.engine.losses import losses
 def recorded(home: Home, module: Module, values: Mapping[str, Any]) -> Record | None:
     """The record that answers a module with these inputs on this machine; ``None`` where there is none to use.
 
-    One whose bytes are gone is none: it takes an engine to make them again. Inputs are stored as a submission would store them. A hit leaves no trace in the ledger: no job is made for it.
+    One whose bytes are gone is none: it takes an engine to make them again. Inputs are stored as a submission would
+    store them. A hit leaves no trace in the ledger: no job is made for it.
     """
     from weftwork.sites.machine import Machine
 
