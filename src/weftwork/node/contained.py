@@ -16,9 +16,10 @@ from dataclasses import replace
 from typing import IO, Any, Final, Self
 
 from weftwork.errors import ExitCode, MemoryLimit, SiteFailed
+from weftwork.node import processes
 from weftwork.node.container import FOLDERS, PATIENCE, ROOT, Container, expand
 from weftwork.node.materialise import discard
-from weftwork.node.sweep import Children, Ended
+from weftwork.node.sweep import Children, Command, Ended
 
 _OVER: Final = frozenset({"exited", "stopped", "dead"})
 _SOON: Final = 10.0  # seconds in which an engine must have heard what must not wait
@@ -66,10 +67,17 @@ class Contained:
         if self._container.remove is not None:
             self._call(self._container.remove)
 
-    def ask(self) -> None:
-        """Ask the program to end, where a signal from here does not reach it."""
+    def ask(self, command: Command) -> None:
+        """Ask the program to end, by whatever way a signal reaches it."""
         if self._container.ask is not None:
             self._call(self._container.ask, _SOON)
+        elif self._container.spared:
+            for process in self._children.note(command, processes.table()):
+                if process.pid != command.pid:
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.kill(process.pid, signal.SIGTERM)
+        else:
+            command.ask()
 
     def concluded(self, ended: Ended, stderr: str) -> Ended:
         """How the command ended, on the word of what enforced its limits; ``stderr`` are its last lines.

@@ -10,6 +10,7 @@ command. In the container the job folder is seen at :data:`ROOT`, whichever runt
      "inspect": [words] | null,                where the container is no child of the node program: prints one line of JSON,
                                                {"status": "exited", "exit_code": int, "oom": bool, "error": text, "id": text}
      "ask": [words] | null,                    there: asks the program to end, as SIGTERM does
+     "spared": bool,                           what is started would end its container by ending: only what comes from it is asked to
      "send": [words] | null,                   where the engine does not see this folder: reads a tar archive of what the job needs
      "fetch": [words] | null,                  and this writes one of what is in its work folder at the end
      "remove": [words] | null,                 run at the end in every case, and for whoever finds the folder of a dead runner
@@ -47,6 +48,7 @@ class Container:
     absent: str | None = None
     fault: str | None = None
     shell_codes: bool = True
+    spared: bool = False
 
     @property
     def detached(self) -> bool:
@@ -75,6 +77,7 @@ class Container:
                 absent=_pattern(document.get("absent")),
                 fault=_pattern(document.get("fault")),
                 shell_codes=bool(document.get("shell_codes", True)),
+                spared=bool(document.get("spared", False)),
             )
         except (KeyError, TypeError, re.error) as error:
             raise Invalid(f"job.json: container: {type(error).__name__}: {error}") from None

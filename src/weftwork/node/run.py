@@ -135,15 +135,18 @@ class _Attempt:
         """The command in its container; nothing of that is left on return, whatever happened."""
         with Contained(self.runner.children, self.folder, container, job.command, environment) as contained:
             self._heed()
-            ask = contained.ask if container.ask is not None else None
-            watch, ended = self._watched(job, contained.words, environment, ask)
+            watch, ended = self._watched(job, contained.words, environment, contained.ask)
             if watch.verdict is None and ended.began and not self.request.abandoned:
                 ended = contained.concluded(ended, _tail(os.path.join(self.folder, "stderr")))
                 contained.fetch()
         return watch, ended
 
     def _watched(
-        self, job: Job, words: tuple[str, ...], environment: dict[str, str], ask: Callable[[], None] | None = None
+        self,
+        job: Job,
+        words: tuple[str, ...],
+        environment: dict[str, str],
+        ask: Callable[[Command], None] = Command.ask,
     ) -> tuple[Watch, Ended]:
         """Start the words, and hold them to the limits of the job until nothing of them is left."""
         base = disk.used(self.folder) if job.limits.disk is not None else 0

@@ -68,6 +68,11 @@ class Command:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
 
+    def ask(self) -> None:
+        """Ask its process group to end."""
+        self.signal(signal.SIGTERM)
+        self.signal(signal.SIGCONT)  # a stopped process sees SIGTERM only when it goes on
+
 
 class Children:
     """The commands of this process. One for each process: it reaps every child that it does not know."""

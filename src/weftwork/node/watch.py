@@ -31,8 +31,7 @@ _SNAPSHOTS: Final = processes.Snapshots()
 class Watch:
     """One command under its limits. After :meth:`until_end`: ``verdict`` why it was stopped, if it was; peaks seen.
 
-    ``base`` are the bytes that lay in the folder before the command started; ``ask`` asks the program to end where SIGTERM to
-    the process group does not reach it.
+    ``base`` are the bytes that lay in the folder before the command started; ``ask`` asks the program to end.
     """
 
     def __init__(
@@ -42,7 +41,7 @@ class Watch:
         limits: Limits,
         request: Request,
         base: int,
-        ask: Callable[[], None] | None = None,
+        ask: Callable[[Command], None] = Command.ask,
     ) -> None:
         self.verdict: WeftError | None = None
         self.memory = 0
@@ -127,11 +126,7 @@ class Watch:
         self.verdict = verdict
         self._stopped_at = time.monotonic()
         self._kill_at = self._stopped_at + self._limits.grace
-        if self._ask is not None:
-            self._ask()
-            return
-        self._command.signal(signal.SIGTERM)
-        self._command.signal(signal.SIGCONT)  # a stopped process sees SIGTERM only when it goes on
+        self._ask(self._command)
 
     def _sample(self) -> None:
         self._request.look(self._command.folder)

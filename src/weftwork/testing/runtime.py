@@ -22,6 +22,7 @@ from typing import Any, cast
 
 import pytest
 
+import weftwork.node
 from weftwork.core.checksum import Checksum
 from weftwork.core.environment import Environment
 from weftwork.core.module import Command, Module
@@ -42,6 +43,9 @@ ROLES = {
     "bare": "one static program, /busybox: no shell, nothing else",
 }
 """The images that a place offers, by what they are for."""
+
+NODE = (sys.executable, "-I", "-S", os.path.join(os.path.dirname(weftwork.node.__file__), "__main__.py"))
+"""The node program, as a supervisor is started: by its path, with nothing around it."""
 
 HOSTILE = (
     "a b",
@@ -112,7 +116,7 @@ class Try:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        program = [sys.executable, "-I", "-m", "weftwork.node", "run", str(self.folder)]
+        program = [*NODE, "run", str(self.folder)]
         self._process = subprocess.Popen(program, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     def until(self, name: str, seconds: float = 60.0) -> None:
@@ -288,7 +292,7 @@ class RuntimeContract:
         job.until("begun")
         job.signal(signal.SIGKILL)
         job.end()
-        program = [sys.executable, "-I", "-m", "weftwork.node", "cleanup", str(job.folder)]
+        program = [*NODE, "cleanup", str(job.folder)]
         assert subprocess.run(program, timeout=60, check=False).returncode == 0
         assert place.left(job.folder.name) == []
         assert _running("sleep\x0071424") == []

@@ -35,4 +35,5 @@ class Bubblewrap(Converted):
             start=(*words, "--chdir", f"{ROOT}/work", "--", "{command}"),
             absent=r"^bwrap: execvp ",
             fault=r"^bwrap: ",
+            spared=True,
         ), environment()

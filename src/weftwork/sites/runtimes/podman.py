@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
+from pathlib import Path
 from typing import Any
 
 from weftwork.errors import Refused
@@ -27,15 +29,19 @@ class Podman(Docker):
 
     def user(self) -> list[str]:
         words = ["--user", f"{os.getuid()}:{os.getgid()}"]
-        return words if os.getuid() == 0 else ["--userns", "keep-id", *words]
+        if os.getuid() == 0:
+            return words
+        # Only whoever has further ids to give may keep his own inside; to the others root inside is who they are.
+        return ["--userns", "keep-id", *words] if _has_more_ids() else ["--user", "0:0"]
 
     def limits(self, wrapping: Wrapping) -> list[str]:
         there = self._held()
-        if wrapping.limits.memory is not None and "memory" not in there:
-            raise Refused(
-                "podman cannot hold a program to a memory limit here: the system gives this user no memory controller "
-                "(cgroup delegation); take the limit away, or choose another site"
-            )
+        for limit, controller in (("memory", "memory"), ("processes", "pids")):
+            if getattr(wrapping.limits, limit) is not None and controller not in there:
+                raise Refused(
+                    f"podman cannot hold a program to its limit of {limit} here: the system gives this user no {controller} "
+                    "controller (cgroup delegation); take the limit away, or choose another site"
+                )
         words = super().limits(wrapping)
         return words if "cpu" in there else words[2:]
 
@@ -55,3 +61,13 @@ class Podman(Docker):
             old = host.get("cgroupVersion") == "v1"
             self._controllers = there | {"memory", "cpu", "pids"} if old and os.getuid() == 0 else there
         return self._controllers
+
+
+def _has_more_ids() -> bool:
+    """Whether the system gives this user ids beside his own (subuid(5))."""
+    names = {str(os.getuid()), pwd.getpwuid(os.getuid()).pw_name}
+    try:
+        lines = Path("/etc/subuid").read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.partition(":")[0] in names for line in lines)
