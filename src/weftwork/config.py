@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +15,12 @@ from weftwork.stores.directory import DirectoryStore
 from weftwork.stores.sources import Sources
 
 if TYPE_CHECKING:
+    from weftwork.core.siting import Sites
     from weftwork.engine.engine import Engine
-    from weftwork.ports import Site
 
 SETTINGS = {
     "WEFT_HOME": "the folder of all state; the command line's --home wins over it",
+    "WEFT_SITES": "a sites.yaml, over the project's and the home's; the command line's --sites wins over it",
     "WEFT_CPUS": "how many CPUs of this machine jobs may use at once; by default all that the process may",
     "WEFT_DEBUG": "1: the command line shows the traceback of a fault of Weftwork, beside keeping it",
 }
@@ -42,16 +41,13 @@ def home_folder(home: str | os.PathLike[str] | None = None) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """An opened home: its store and ledger, and the border between values and bytes.
-
-    ``described`` makes further sites than this machine's own, each when it is first named."""
+    """An opened home: its store and ledger, and the border between values and bytes."""
 
     folder: Path
     store: DirectoryStore
     ledger: SqliteLedger
     sources: Sources
     binder: Binder
-    described: Mapping[str, Callable[[Home], Site]] = field(default_factory=dict)
 
     def close(self) -> None:
         self.ledger.close()
@@ -59,9 +55,7 @@ class Home:
         self.sources.close()
 
 
-def open_home(
-    home: str | os.PathLike[str] | None = None, described: Mapping[str, Callable[[Home], Site]] | None = None
-) -> Home:
+def open_home(home: str | os.PathLike[str] | None = None) -> Home:
     """Open a home, which is made where there is none.
 
     Raises :class:`~weftwork.errors.Unavailable` when the folder cannot be used, with what to do.
@@ -78,27 +72,48 @@ def open_home(
     store = DirectoryStore(folder / "store")
     ledger = SqliteLedger(folder / "ledger.sqlite")
     sources = Sources(folder / "cache")
-    return Home(folder, store, ledger, sources, Binder(store, sources), described or {})
+    return Home(folder, store, ledger, sources, Binder(store, sources))
 
 
 def open_engine(home: Home) -> Engine:
     """An engine for this process over a home, registered as an owner of jobs. To be called on its loop."""
     # Imported here: what is answered from the ledger alone needs a home and no engine.
+    from weftwork import plugins
     from weftwork.engine.engine import LEASE, Engine
     from weftwork.engine.slots import Slots
     from weftwork.ledger import owners
     from weftwork.node.claim import is_alive
-    from weftwork.sites.builtin import MachineSites
-    from weftwork.sites.named import NamedSites
+    from weftwork.sites.described import DescribedSites
     from weftwork.sites.schedulers.local import Local
 
     owner = owners.this()
     home.ledger.register(owner, LEASE)
     jobs = home.folder / "jobs"
     slots = Slots(home.ledger, owner.id, owner.host, _capacity(), lambda holder: is_alive(str(jobs / holder)))
-    machine = MachineSites(Local(home.folder, home.store, slots), home.folder, home.sources.checksum)
-    sites = NamedSites(machine, {name: functools.partial(make, home) for name, make in home.described.items()})
+    here = Local(home.folder, home.store, slots)
+    sites = DescribedSites(described_sites(home.folder), plugins.load, here, home.folder, home.sources.checksum)
     return Engine(home.store, home.ledger, owner.id, sites, home.binder, home.folder)
+
+
+def described_sites(home: Path) -> Sites:
+    """The sites of the home's ``sites.yaml``, of the working directory's, of the file that ``WEFT_SITES`` names, and those
+    that are there without a file.
+
+    Raises :class:`~weftwork.errors.Invalid` with what is wrong with a file, :class:`~weftwork.errors.NotFound` where the
+    named one is not there.
+    """
+    from weftwork.sites.described import BUILTIN
+
+    paths = [path for path in (home / "sites.yaml", Path("sites.yaml")) if path.is_file()]
+    named = os.environ.get("WEFT_SITES")
+    if named:
+        paths.append(Path(named).expanduser())
+    if not paths:
+        return BUILTIN
+    from weftwork import plugins
+    from weftwork.formats.sites_file import read_sites
+
+    return read_sites(dict.fromkeys(paths), plugins.adapters(), BUILTIN)
 
 
 def _capacity() -> Resources:

@@ -131,7 +131,7 @@ class Embedded:
         return self.home.binder.put(declared, value, where)
 
     def _submit_module(self, prepared: Prepared, module: Module, inputs: Mapping[str, Any], said: Overrides) -> Job:
-        placement = said.placement(module.resources, Placement())
+        placement = self.engine.placed(module, said.placement(module.resources, Placement()))
         engine, binder, taken = self.engine, self.home.binder, self.home.binder.taken()
         given = {name: [value] for name, value in inputs.items()}
         columns = self._reading(inputs, lambda: binder.bind_columns(module, given, 1, taken))
@@ -152,7 +152,7 @@ class Embedded:
 
     def _known_job(self, request: Request, record: Record, store: Callable[[], None]) -> Job:
         """A job that has ended before it is written down. ``store`` brings what it would take to make it again."""
-        live = Live(request, self.engine.site(request.placement, request.module), self._portal.loop, cached=True)
+        live = Live(request, self.engine.site(request.placement), self._portal.loop, cached=True)
         waiter = live.join()
         live.settle(record, None)
         live.noted = self.engine.known.answered([request.calculation], request.placement)
@@ -392,7 +392,7 @@ class Embedded:
         if len(set(lengths)) > 1:
             told = " and ".join(f"{length:,}" for length in lengths)
             raise Invalid(f"{module.name}: a map has a row for each item, and its columns have {told} items")
-        placement = NOTHING.placement(module.resources, Placement())
+        placement = self.engine.placed(module, NOTHING.placement(module.resources, Placement()))
         frame = self.engine.frame(module, placement)
         self.home.store.put_many(_carried(prepared))
         fixed = {name: self.home.binder.bind_one(module, name, value) for name, value in constants.items()}
@@ -407,8 +407,10 @@ class Embedded:
         prepared = thing if isinstance(thing, Prepared) else self.prepare(thing)
         if prepared.module is None:
             raise Invalid(f"{prepared.name} is a workflow: explain takes a module, or ask `weft why` about a step")
-        frame = self.engine.frame(prepared.module, NOTHING.placement(prepared.module.resources, Placement()))
-        calculation = Calculation.of(frame, self._bound(prepared.module, inputs))
+        module = prepared.module
+        placement = self.engine.placed(module, NOTHING.placement(module.resources, Placement()))
+        frame = self.engine.frame(module, placement)
+        calculation = Calculation.of(frame, self._bound(module, inputs))
         return Explanation(str(calculation.key), calculation.parts, prepared.warnings)
 
     def why(self, job: str) -> str:

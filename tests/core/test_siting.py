@@ -28,10 +28,6 @@ def test_all_rows_that_accept_give_candidates_in_their_order():
     assert found.candidates(asked(lane="function")) == ["local", "cluster"]
 
 
-def test_without_rules_there_is_the_default():
-    assert sites().candidates(asked()) == ["local"]
-
-
 def test_no_row_accepts_is_told_row_by_row():
     found = sites(
         Rule(("gpu",), bounds=(Bound("gpus", ">=", 1, "1"),)),
@@ -50,9 +46,9 @@ def test_no_row_accepts_is_told_row_by_row():
 
 def test_a_site_that_cannot_is_no_candidate_and_says_why():
     found = sites(Rule(("gpu", "local")))
-    assert found.candidates(asked(), {"gpu": "it is drained"}) == ["local"]
+    assert found.candidates(asked(), {"gpu": "it is drained"}.get) == ["local"]
     with pytest.raises(Refused, match=r"row 1 \(gpu, local\): gpu: it is drained\n.*local: no"):
-        found.candidates(asked(), {"gpu": "it is drained", "local": "no"})
+        found.candidates(asked(), {"gpu": "it is drained", "local": "no"}.get)
 
 
 def test_a_site_that_there_is_not_names_the_nearest():

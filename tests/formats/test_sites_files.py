@@ -6,7 +6,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from weftwork.core.placement import Resources
-from weftwork.core.siting import Asked, Bound, Limits, Part, Rule, SiteDescription
+from weftwork.core.siting import Asked, Bound, Part, Rule, SiteDescription, Sites
 from weftwork.errors import Invalid, Refused
 from weftwork.formats.adapters import Adapter, Adapters, Only
 from weftwork.formats.document import parse
@@ -43,10 +43,11 @@ ADAPTERS = Adapters(
     ]
 )
 LOCAL = SiteDescription("local", Part("local"))
+BUILTIN = Sites({"local": LOCAL}, (Rule(("local",)),))
 
 
 def load(*texts, names=("sites.yaml", "other.yaml")):
-    return sites_of([parse(text, name) for text, name in zip(texts, names, strict=False)], ADAPTERS, [LOCAL])
+    return sites_of([parse(text, name) for text, name in zip(texts, names, strict=False)], ADAPTERS, BUILTIN)
 
 
 CLUSTER = """
@@ -56,12 +57,9 @@ sites:
     scheduler: {slurm: {partition: short, account: p1}}
     runtime: apptainer
     shell: {ssh: {host: login.example.org}}
-    folder: $SCRATCH/weft
-    limits: {jobs: 200, jobs_per_user: 50}
   long:
     like: cluster
     scheduler: {slurm: {partition: long}}
-    limits: {jobs: 10}
     resources: {time: 2d}
 """
 
@@ -73,8 +71,6 @@ def test_a_site_is_read_with_its_parts_and_their_options():
         Part("apptainer"),
         Part("shared"),
         Part("ssh", {"host": "login.example.org"}),
-        "$SCRATCH/weft",
-        Limits(200, 50),
         Resources(memory=2 * 10**9),
     )
 
@@ -83,9 +79,7 @@ def test_a_site_that_is_like_another_says_only_what_differs():
     long = load(CLUSTER).site("long")
     assert long.scheduler == Part("slurm", {"partition": "long", "account": "p1"})
     assert long.runtime.name == "apptainer"
-    assert long.limits == Limits(10, 50)
     assert long.resources == Resources(memory=2 * 10**9, time=172800.0)
-    assert long.folder == "$SCRATCH/weft"
 
 
 def test_another_adapter_takes_no_options_from_the_one_before():
@@ -105,12 +99,18 @@ def test_sites_without_a_file_are_there_and_may_be_likened_to():
 
 def test_later_files_win_site_by_site_and_may_be_like_sites_of_earlier_ones():
     found = load(
-        "sites: {a: {scheduler: local, folder: one}, b: {scheduler: local}}\nrules: [{at: a}]\n",
-        "sites: {a: {scheduler: local, folder: two}, c: {like: b, folder: three}}\n",
+        "sites: {a: {scheduler: local, description: one}, b: {scheduler: local}}\nrules: [{at: a}]\n",
+        "sites: {a: {scheduler: local, description: two}, c: {like: b, description: three}}\n",
     )
-    assert (found.site("a").folder, found.site("c").folder) == ("two", "three")
+    assert (found.site("a").description, found.site("c").description) == ("two", "three")
     assert found.rules == (Rule(("a",)),)
     assert load("rules: [{at: local}]", "sites: {a: {scheduler: local}}\nrules: [{at: a}]").rules == (Rule(("a",)),)
+
+
+def test_a_default_is_the_last_rule():
+    found = load("sites: {a: {scheduler: local}}\nrules: [{at: local, lane: command}]\ndefault: a\n")
+    assert found.rules == (Rule(("local",), ("command",)), Rule(("a",)))
+    assert load("sites: {a: {scheduler: local}}").rules == BUILTIN.rules
 
 
 def test_rules_are_read_with_their_comparisons():
@@ -192,7 +192,7 @@ rules:
         ("rules:\n  - {lane: command}", 2, "the key 'at' is missing"),
         ("rules:\n  - {at: local, lane: fast}", 2, "one of function, command, or a list of them, is expected"),
         ("default: here", 1, "there is no site 'here'"),
-        ("sites:\n  a: {scheduler: local, limits: {jobs: 0}}", 2, "a whole number of at least 1 is expected"),
+        ("sites:\n  a: {scheduler: local, resources: {cpus: 2}}", 2, "the key 'cpus' is not known in site resources"),
         ("sites:\n  a: {scheduler: local, resources: {memory: lots}}", 2, "is not a size"),
         ("sites:\n  'a b': {scheduler: local}", 2, "is not the name of a site"),
     ],
@@ -212,7 +212,7 @@ def test_a_wrong_site_is_told_in_its_own_file():
 
 def test_files_are_read_from_the_disk(tmp_path):
     (tmp_path / "sites.yaml").write_text(CLUSTER)
-    assert set(read_sites([tmp_path / "sites.yaml"], ADAPTERS, [LOCAL]).described) == {"local", "cluster", "long"}
+    assert set(read_sites([tmp_path / "sites.yaml"], ADAPTERS, BUILTIN).described) == {"local", "cluster", "long"}
 
 
 def test_the_schema_takes_what_the_reader_takes():

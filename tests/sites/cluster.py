@@ -5,6 +5,7 @@ As a program: ``cluster.py HOME SLURM_CONF MODULE INPUT...`` runs a module at th
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +14,7 @@ from typing import Any
 from weftwork import config
 from weftwork.core.step import Overrides
 from weftwork.embedded import Embedded
-from weftwork.ports import Site
-from weftwork.sites.batch import batch_site
-from weftwork.sites.shells.here import Here
+from weftwork.sites.shells.here import write
 
 QUICKLY = {
     "gather": 0.1,
@@ -30,16 +29,14 @@ QUICKLY = {
 AT_CLUSTER = Overrides(site="cluster")
 
 
-def open_cluster(home: Path, environment: Mapping[str, str], **settings: Any) -> Embedded:
-    """An engine over a home, with the Slurm of these variables."""
-
-    def cluster(opened: config.Home) -> Site:
-        shell = Here(environment)
-        return batch_site(
-            "cluster", "slurm", opened.folder, opened.sources.checksum, shell=shell, pace=QUICKLY, **settings
-        )
-
-    return Embedded(config.open_home(home, {"cluster": cluster}))
+def open_cluster(home: Path, environment: Mapping[str, str], **options: Any) -> Embedded:
+    """An engine over a home, whose ``sites.yaml`` describes the Slurm of these variables."""
+    shell = {"here": {"environment": dict(environment)}}
+    cluster = {"scheduler": {"slurm": {"pace": QUICKLY, **options}}, "shell": shell}
+    home.mkdir(parents=True, exist_ok=True)
+    # JSON is YAML.
+    write(home / "sites.yaml", json.dumps({"sites": {"cluster": cluster}}).encode())
+    return Embedded(config.open_home(home))
 
 
 if __name__ == "__main__":

@@ -145,5 +145,5 @@ def doubled(x: int) -> int:
 
 
 def test_a_function_is_refused_before_anything_is_made_of_it(session: Embedded) -> None:
-    with pytest.raises(Refused, match="starts commands and scripts alone"):
+    with pytest.raises(Refused, match="takes commands and scripts alone"):
         session.submit(doubled, {"x": 1}, AT_CLUSTER)

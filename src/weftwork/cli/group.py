@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 import click
@@ -27,6 +28,7 @@ COMMANDS = {
     "why": ("why:why", "Say why a job or step ran, or did not."),
     "explain": ("why:explain", "Say what the key of a calculation is made of."),
     "check": ("check:check", "Run a sample of calculations again and compare the results."),
+    "sites": ("sites:sites", "List the places where jobs run, or prove one from end to end."),
     "conflicts": ("conflicts:conflicts", "List calculations that gave two different results."),
     "graph": ("graph:graph", "Draw a workflow."),
 }
@@ -72,8 +74,16 @@ class LazyGroup(click.Group):
     type=click.Path(file_okay=False),
     help="The folder of all state. By default WEFT_HOME, else the platform's data directory.",
 )
+@click.option(
+    "--sites",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="A sites.yaml, over the project's and the home's. By default WEFT_SITES.",
+)
 @click.pass_context
-def weft(ctx: click.Context, home: str | None) -> Any:
+def weft(ctx: click.Context, home: str | None, sites: str | None) -> Any:
     """Describe a scientific calculation once. Run it anywhere, never twice."""
     ctx.obj = home
+    if sites is not None:
+        os.environ["WEFT_SITES"] = os.path.abspath(sites)
     remember_home(home)

@@ -45,7 +45,8 @@ def _job(home: Home, row: JobRow) -> Iterator[str]:
     yield f"  key      {job.key}"
     if row.run:
         yield f"  step     {row.step} of the run {row.run}"
-    yield f"  site     {row.placement.site or 'local'}"
+    chosen = f": {row.placement.chosen}" if row.placement.chosen else ""
+    yield f"  site     {row.placement.site or 'local'}{chosen}"
     if job.started and job.ended:
         yield f"  time     {duration(job.ended - job.started)}"
     failure = job.failure()
@@ -161,6 +162,7 @@ def _job_document(home: Home, row: JobRow) -> dict[str, Any]:
     record = home.ledger.record_of(row.job.id)
     return job_document(row) | {
         "site": row.placement.site or "local",
+        "chosen": row.placement.chosen,
         "inputs": {name: ref.document() for name, ref in inputs_of(home, row).items()},
         "outputs": {} if record is None else {name: _document(home, ref) for name, ref in record.outputs},
         "observed": {} if record is None else dict(record.observed),

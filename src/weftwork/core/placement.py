@@ -52,9 +52,10 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The choice of a place: ``site`` by name (``None``: the default one), resources, retries for failures of the site, priority.
+    """The choice of a place: ``site`` by name (``None``: the rules choose), resources, retries for failures of the site, priority.
 
-    ``cache=False`` runs the calculation although a result is known, and keeps the new one for its own run.
+    ``cache=False`` runs the calculation although a result is known, and keeps the new one for its own run. ``chosen`` says
+    why the rules chose the site; empty where it was named.
     """
 
     site: str | None = None
@@ -63,6 +64,7 @@ class Placement:
     priority: int = 0
     cache: bool = True
     strict: bool = False
+    chosen: str = ""
 
     def document(self) -> dict[str, Any]:
         out = {

@@ -8,7 +8,7 @@ taken (the one that lacks the fewest input bytes, then the least busy) is the en
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Final, Literal
@@ -44,25 +44,15 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How many jobs of ours a site has at once, in all and of one user; ``None`` is no limit."""
-
-    jobs: int | None = None
-    jobs_per_user: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class SiteDescription:
-    """A named place to compute, as it was described. ``folder`` is where job folders lie there; site variables in it
-    (``$SCRATCH``) stay as they are, for the node to expand."""
+    """A named place to compute, as it was described. ``resources`` are the limits of memory, disk and time for jobs that
+    say none themselves."""
 
     name: str
     scheduler: Part
     runtime: Part = Part("none")
     staging: Part = Part("shared")
     shell: Part = Part("here")
-    folder: str | None = None
-    limits: Limits = Limits()
     resources: Resources = Resources()
     description: str = ""
 
@@ -141,11 +131,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Sites:
-    """All sites that are described, and the rules. Without rules a job that names no site goes to ``default``."""
+    """All sites that are described, and the rules."""
 
     described: Mapping[str, SiteDescription]
-    rules: tuple[Rule, ...] = ()
-    default: str = "local"
+    rules: tuple[Rule, ...]
 
     def site(self, name: str) -> SiteDescription:
         """The site of a name. Raises :class:`~weftwork.errors.Refused` with the names that there are."""
@@ -157,27 +146,28 @@ class Sites:
                 f"there is no site {name!r}{nearest(name, self.described) or ';'} the sites are {known}"
             ) from None
 
-    def candidates(self, asked: Asked, refusals: Mapping[str, str] | None = None) -> list[str]:
+    def candidates(self, asked: Asked, refusal: Callable[[str], str | None] = lambda name: None) -> list[str]:
         """The sites that may take it, in the order of the rows that accept.
 
-        ``refusals`` says of sites why they cannot take it, whatever the rows say. Raises
+        ``refusal`` says why a site cannot take it, whatever the rows say. Raises
         :class:`~weftwork.errors.Refused` where none is left, with each row and why.
         """
-        refusals = refusals or {}
-        rules = self.rules or (Rule((self.default,)),)
-        found: list[str] = []
-        why: list[str] = []
-        for number, rule in enumerate(rules, 1):
-            refusal = rule.refusal(asked)
-            row = f"row {number} ({', '.join(rule.at)})" if self.rules else f"the site {self.default}"
-            if refusal is not None:
-                why.append(f"{row}: {refusal}")
+        found: dict[str, None] = {}
+        told: list[str] = []
+        for number, rule in enumerate(self.rules, 1):
+            row = f"row {number} ({', '.join(rule.at)})"
+            why = rule.refusal(asked)
+            if why is not None:
+                told.append(f"{row}: {why}")
                 continue
-            found += [name for name in rule.at if name not in refusals]
-            why += [f"{row}: {name}: {refusals[name]}" for name in rule.at if name in refusals]
+            for name in rule.at:
+                if name not in found and (why := refusal(name)) is None:
+                    found[name] = None
+                elif why is not None:
+                    told.append(f"{row}: {name}: {why}")
         if not found:
-            raise Refused(f"no site takes {asked.module}:\n  " + "\n  ".join(why), module=asked.module)
-        return list(dict.fromkeys(found))
+            raise Refused(f"no site takes {asked.module}:\n  " + "\n  ".join(told), module=asked.module)
+        return list(found)
 
 
 def least(candidates: Sequence[str], lacking: Mapping[str, int], busy: Mapping[str, float]) -> tuple[str, str]:

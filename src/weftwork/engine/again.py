@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 FrameOf = Callable[[Module, Placement], Frame]
 """The frame of a module where a placement puts it, in the environment that is there now."""
 
+PlacedOf = Callable[[Module, Placement], Placement]
+"""A placement of a module with its site."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
@@ -90,7 +93,7 @@ def request(engine: Engine, found: Recorded, said: Overrides) -> Request:
     what it was then and is now; :class:`~weftwork.errors.Refused` where the site does not take it.
     """
     _check_there(engine.store, found)
-    placement = said.placement(found.module.resources, Placement(cache=False))
+    placement = engine.placed(found.module, said.placement(found.module.resources, Placement(cache=False)))
     now = _frame_now(engine.frame, found, placement)
     _check_frame(found, now)
     # With the frame of now: it names the module as it is declared now.
@@ -164,11 +167,15 @@ def _check_frame(found: Recorded, now: Frame) -> None:
 
 
 class Ready:
-    """Whether calculations could be run again now, as far as their programs and environments go. Asks once a module."""
+    """Whether calculations could be run again now, as far as their programs and environments go. Asks once a module.
 
-    def __init__(self, store: Store, frame: FrameOf) -> None:
+    ``placed`` chooses the site of those whose ``frame`` depends on it.
+    """
+
+    def __init__(self, store: Store, frame: FrameOf, placed: PlacedOf = lambda module, placement: placement) -> None:
         self._store = store
         self._frame = frame
+        self._placed = placed
         self._known: dict[int, tuple[Frame, Placement | WeftError]] = {}
 
     def placement(self, found: Recorded) -> Placement:
@@ -192,6 +199,6 @@ class Ready:
         program = missing_program(self._store, found)
         if program:
             raise _program_gone(found, program)
-        placement = Overrides().placement(found.module.resources, Placement())
+        placement = self._placed(found.module, Overrides().placement(found.module.resources, Placement()))
         _check_frame(found, _frame_now(self._frame, found, placement))
         return placement

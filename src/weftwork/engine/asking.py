@@ -215,7 +215,11 @@ class Asker:
         bad: list[tuple[Submit, WeftError]] = []
         groups: dict[int, tuple[Placement, list[Submit]]] = {}
         for submit in submits:
-            placement = self._placement(submit)
+            try:
+                placement = self._placement(submit)
+            except WeftError as error:
+                bad.append((submit, error))
+                continue
             groups.setdefault(id(placement), (placement, []))[1].append(submit)
         for placement, members in groups.values():
             by_module: dict[Checksum, list[Submit]] = {}
@@ -253,7 +257,8 @@ class Asker:
         said = submit.placement
         known = self._placements.get((submit.module, id(said)))
         if known is None:
-            made = said.placement(self._modules[submit.module].resources, self._default)
+            module = self._modules[submit.module]
+            made = self._engine.placed(module, said.placement(module.resources, self._default))
             made = self._alike.setdefault(made, made)
             # What was said is kept beside it, so that its identity is not given to another.
             known = self._placements[submit.module, id(said)] = said, made

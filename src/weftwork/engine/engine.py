@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,13 +88,28 @@ class Engine:
 
     # What is to run
 
-    def site(self, placement: Placement, module: Module) -> Site:
-        """The site that a placement names, or that is chosen for the module. Raises Refused, and why."""
-        return self.sites.site(placement.site, module)
+    def placed(self, module: Module, placement: Placement) -> Placement:
+        """The placement at a site: chosen by the rules where it names none, once, before the environment is resolved there.
+
+        Raises Refused where there is no such site, or none takes the module, and why.
+        """
+        return self.sites.placed(module, placement, self._busy())
+
+    def _busy(self) -> Counter[str]:
+        """The CPUs that our jobs have or wait for, by site. Called from any thread."""
+        busy: Counter[str] = Counter()
+        for live in list(self._live.values()):
+            busy[live.site.name] += live.request.placement.resources.cpus
+        return busy
+
+    def site(self, placement: Placement) -> Site:
+        """The site of a placement that is placed."""
+        assert placement.site is not None, "a site is chosen before anything is made for it"
+        return self.sites.named(placement.site)
 
     def frame(self, module: Module, placement: Placement) -> Frame:
         """What all calculations of a module at a site share. The environment is resolved for the site, now."""
-        site = self.site(placement, module)
+        site = self.site(placement)
         refusal = site.refusal(module, placement.resources)
         if refusal is not None:
             raise Refused(f"the site {site.name} does not take {module.name}: {refusal}")
@@ -117,7 +133,7 @@ class Engine:
         if self.closing:
             raise Refused("this engine is closed: nothing can be submitted to it any more")
         loop = asyncio.get_running_loop()
-        sites = [self.site(request.placement, request.module) for request in requests]
+        sites = [self.site(request.placement) for request in requests]
         waiters: list[Waiter] = []
         fresh: list[Live] = []
         for request, site in zip(requests, sites, strict=True):
@@ -364,8 +380,7 @@ class Engine:
         self.closing = True
         await self.leaving.close()
         await self._watch.close()
-        for scheduler in self.sites.schedulers():
-            await scheduler.close()
+        await self.sites.close()
         try:
             await self.scribe.call(self.ledger.release, self.owner)
         finally:

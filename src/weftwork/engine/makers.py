@@ -63,7 +63,7 @@ class _Search:
     def __init__(self, engine: Engine, without: AbstractSet[Checksum] = frozenset()) -> None:
         self._engine = engine
         self._without = without
-        self._ready = again.Ready(engine.store, engine.frame)
+        self._ready = again.Ready(engine.store, engine.frame, engine.placed)
         self._sources: dict[Checksum, list[tuple[Checksum, Checksum]]] = {}
         self._makers: dict[Checksum, Maker | WeftError] = {}
         self._chosen: dict[Checksum, tuple[Maker, Checksum]] = {}

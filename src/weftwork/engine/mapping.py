@@ -88,7 +88,7 @@ class Mapper:
         self._rows = iter(rows.rows)
         self._flying: deque[_Chunk] = deque()
         self._noted: deque[Noted] = deque()
-        self._size = 2 * engine.site(placement, module).scheduler.capacity().cpus
+        self._size = 2 * engine.site(placement).scheduler.capacity().cpus
         self._exhausted = False
         self._error: Exception | None = None
 

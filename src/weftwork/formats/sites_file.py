@@ -1,7 +1,7 @@
 """``sites.yaml``: named sites and rules, read from one or several files into core values.
 
-Of several files (the home's, the project's, the one of ``--sites``) the later ones win, site by site; the rules and the
-default are those of the last file that has some. Nothing is built or reached here.
+Of several files (the home's, the project's, the one of ``--sites``) the later ones win, site by site; the rules (a default is the
+last of them) are those of the last file that has some. Nothing is built or reached here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from weftwork.core.module import nearest
 from weftwork.core.placement import parse_size, parse_time
-from weftwork.core.siting import AMOUNTS, Bound, Limits, Part, Rule, SiteDescription, Sites
+from weftwork.core.siting import AMOUNTS, Bound, Part, Rule, SiteDescription, Sites
 from weftwork.errors import Invalid
 from weftwork.formats.adapters import CHOICES, Adapters, Choice
 from weftwork.formats.document import Document, Problems, read
@@ -26,17 +26,17 @@ _COMPARISON = re.compile(r"(>=|<=|==|>|<)?\s*(.+)\Z", re.DOTALL)
 _DEFAULTS: Final[Mapping[Choice, str]] = {"runtime": "none", "staging": "shared", "shell": "here"}
 
 
-def read_sites(
-    paths: Iterable[str | os.PathLike[str]], adapters: Adapters, builtin: Sequence[SiteDescription] = ()
-) -> Sites:
-    """The sites of some files, later ones first, beside those that are there without a file.
+def read_sites(paths: Iterable[str | os.PathLike[str]], adapters: Adapters, builtin: Sites) -> Sites:
+    """The sites of some files, of which later ones win, beside those that are there without a file.
+
+    The rules are those of the last file that has rules or a default, else those that hold without a file.
 
     Raises :class:`~weftwork.errors.Invalid` with all problems of a file, each with its line.
     """
     return sites_of([read(path) for path in paths], adapters, builtin)
 
 
-def sites_of(documents: Sequence[Document], adapters: Adapters, builtin: Sequence[SiteDescription] = ()) -> Sites:
+def sites_of(documents: Sequence[Document], adapters: Adapters, builtin: Sites) -> Sites:
     """The sites that documents describe."""
     table = sites_section(adapters)
     written: dict[str, _Written] = {}
@@ -48,14 +48,14 @@ def sites_of(documents: Sequence[Document], adapters: Adapters, builtin: Sequenc
         defaults = document.value.get("defaults", {})
         for name, value in document.value.get("sites", {}).items():
             written[name] = _Written(value, defaults, document, problems)
-    described = {each.name: each for each in builtin}
+    described = dict(builtin.described)
     for name in written:
         site = _Reading(written, described, adapters).site(name)
         if site is not None:
             described[name] = site
     for each in written.values():
         each.problems.raise_all()
-    return _with_rules(described, documents)
+    return Sites(described, _rules(described, documents) or builtin.rules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,6 @@ class _Reading:
         return SiteDescription(
             name,
             **parts,
-            folder=settings.get("folder"),
-            limits=Limits(**settings.get("limits", {})),
             resources=resources,
             description=settings.get("description", ""),
         )
@@ -153,11 +151,7 @@ def _settings_of(site: SiteDescription) -> dict[str, Any]:
     out: dict[str, Any] = {
         choice: {getattr(site, choice).name: dict(getattr(site, choice).options)} for choice in CHOICES
     }
-    out["limits"] = {
-        name: value for name in ("jobs", "jobs_per_user") if (value := getattr(site.limits, name)) is not None
-    }
-    out["resources"] = site.resources.document()
-    return out | ({"folder": site.folder} if site.folder is not None else {})
+    return out | {"resources": site.resources.document()}
 
 
 def _over(base: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,29 +163,28 @@ def _over(base: Mapping[str, Any], value: Mapping[str, Any]) -> dict[str, Any]:
             upper, lower = _part(each), _part(below)
             options = {**lower.options, **upper.options} if upper.name == lower.name else upper.options
             out[key] = {upper.name: dict(options)}
-        elif key in ("limits", "resources") and below is not None:
+        elif key == "resources" and below is not None:
             out[key] = {**below, **each}
         else:
             out[key] = each
     return out
 
 
-def _with_rules(described: dict[str, SiteDescription], documents: Sequence[Document]) -> Sites:
+def _rules(described: Mapping[str, SiteDescription], documents: Sequence[Document]) -> tuple[Rule, ...]:
     rules: tuple[Rule, ...] = ()
-    default: str | None = None
     for document in documents:
         problems = Problems(document)
-        if document.value.get("rules"):
-            rows = [_rule(row, ("rules", index), problems) for index, row in enumerate(document.value["rules"])]
-            rules = tuple(row for row in rows if row is not None)
-            for index, row in enumerate(rows):
-                for name in () if row is None else row.at:
-                    _known(name, described, ("rules", index, "at"), problems)
-        if "default" in document.value:
-            default = document.value["default"]
+        rows = [_rule(row, ("rules", index), problems) for index, row in enumerate(document.value.get("rules", ()))]
+        for index, row in enumerate(rows):
+            for name in row.at:
+                _known(name, described, ("rules", index, "at"), problems)
+        default = document.value.get("default")
+        if default is not None:
             _known(default, described, ("default",), problems)
+            rows.append(Rule((default,)))
         problems.raise_all()
-    return Sites(described, rules, default or "local")
+        rules = tuple(rows) or rules
+    return rules
 
 
 def _known(name: str, described: Mapping[str, SiteDescription], path: Where, problems: Problems) -> None:
@@ -200,7 +193,7 @@ def _known(name: str, described: Mapping[str, SiteDescription], path: Where, pro
         problems.add(path, f"there is no site {name!r}{nearest(name, described) or ';'} the sites are {known}")
 
 
-def _rule(value: Mapping[str, Any], path: Where, problems: Problems) -> Rule | None:
+def _rule(value: Mapping[str, Any], path: Where, problems: Problems) -> Rule:
     bounds = []
     for amount in AMOUNTS:
         if amount in value:

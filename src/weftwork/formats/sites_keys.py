@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from weftwork.core.siting import COMPARISONS, ENVIRONMENTS, LANES
 from weftwork.formats.adapters import CHOICES, Adapters, Choice
-from weftwork.formats.kinds import SOME_TEXT, TEXT, Either, Key, Kind, Leaf, Listed, Named, Section, is_number, whole
+from weftwork.formats.kinds import SOME_TEXT, TEXT, Either, Key, Kind, Leaf, Listed, Named, Section, is_number
 from weftwork.formats.module_keys import RESOURCES
 
 SITE_NAME = r"[A-Za-z_][A-Za-z0-9_.\-]*"
@@ -35,13 +35,10 @@ _BOUND = Leaf(
     lambda value: is_number(value) or (isinstance(value, str) and value != ""),
 )
 
-LIMITS = Section(
-    "limits",
-    "How much a site is asked for at once.",
-    {
-        "jobs": Key(whole(1), "jobs at once, of everybody who uses this home"),
-        "jobs_per_user": Key(whole(1), "jobs at once of one user"),
-    },
+SITE_RESOURCES = Section(
+    "site resources",
+    "The limits of jobs that say none themselves.",
+    {name: RESOURCES.keys[name] for name in ("memory", "disk", "time")},
 )
 RULE = Section(
     "a rule",
@@ -83,9 +80,7 @@ def sites_section(adapters: Adapters) -> Section:
     parts: dict[str, Key] = {choice: Key(_part(choice, adapters), _WHAT[choice]) for choice in CHOICES}
     common = {
         **parts,
-        "folder": Key(SOME_TEXT, "where job folders lie there; $VARIABLES are expanded on the node"),
-        "limits": Key(LIMITS, "how many jobs it is given at once"),
-        "resources": Key(RESOURCES, "what a job gets there where neither it nor its module says more"),
+        "resources": Key(SITE_RESOURCES, "the limits of memory, disk and time for jobs that say none themselves"),
         "description": Key(TEXT, "a text for people"),
     }
     site = Section(
@@ -106,6 +101,6 @@ def sites_section(adapters: Adapters) -> Section:
                 "what holds for all sites of this file",
             ),
             "rules": Key(Listed(RULE, "a list of rules"), "which sites a job may go to that names none"),
-            "default": Key(SOME_TEXT, "the site of jobs that name none, where there are no rules"),
+            "default": Key(SOME_TEXT, "the site of jobs that name none and that no rule before takes"),
         },
     )

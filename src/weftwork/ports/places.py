@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import Checksum
 from weftwork.core.module import Module
-from weftwork.core.placement import Resources
+from weftwork.core.placement import Placement, Resources
 from weftwork.core.values import Type
 from weftwork.errors import WeftError
 
@@ -196,8 +196,12 @@ class Site(Protocol):
 class Sites(Protocol):
     """The places that there are, by name. One is made when it is asked for; nothing of it is looked at before."""
 
-    def site(self, name: str | None, module: Module) -> Site:
-        """The named site, or the one that the rules choose for a module. Raises :class:`~weftwork.errors.Refused`, and why."""
+    def placed(self, module: Module, placement: Placement, busy: Mapping[str, float]) -> Placement:
+        """The placement at a site: the one that it names, or the one that the rules choose for the module, with why.
+
+        ``busy`` gives the CPUs that jobs have or wait for, by site. Raises :class:`~weftwork.errors.Refused` where there is no such
+        site, or none takes the module: each row of the rules, and why.
+        """
         ...
 
     def named(self, name: str) -> Site:
@@ -206,4 +210,8 @@ class Sites(Protocol):
 
     def schedulers(self) -> list[Scheduler]:
         """Those of all sites that were made, each once."""
+        ...
+
+    async def close(self) -> None:
+        """End what the sites have started for this process alone."""
         ...

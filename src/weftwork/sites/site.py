@@ -9,7 +9,6 @@ from typing import Any, Final
 from weftwork.core.checksum import Checksum
 from weftwork.core.module import Command, Function, Module
 from weftwork.core.placement import Resources, size_text
-from weftwork.errors import Refused
 from weftwork.node.container import ROOT
 from weftwork.node.job import Job
 from weftwork.ports import Runtime, Scheduler, Wrapping
@@ -34,9 +33,6 @@ class PlacedSite:
         image = module.environment.image
         if image is None:
             return self._machine.resolve(module)
-        missing = self.runtime.missing()
-        if missing is not None:
-            raise Refused(f"{module.name} cannot run at {self.name}: {missing} is not on this machine")
         out: dict[str, Any] = {"image": str(self.runtime.resolve(image).identity)}
         if module.environment.variables:
             out["variables"] = dict(module.environment.variables)
@@ -66,10 +62,16 @@ class PlacedSite:
         return replace(job, container=container, environment=outside)
 
     def refusal(self, module: Module, resources: Resources) -> str | None:
-        return self._wrong_kind(module) or self._too_large(resources)
+        return self._wrong_kind(module) or self._lacks(module) or self._too_large(resources)
+
+    def _lacks(self, module: Module) -> str | None:
+        missing = self.runtime.missing() if module.environment.image is not None else None
+        return None if missing is None else f"it lacks {missing}: install it, or name another site"
 
     def _wrong_kind(self, module: Module) -> str | None:
         takes, image = self.runtime.takes, module.environment.image
+        if isinstance(module.program, Function) and "call" not in self.scheduler.takes:
+            return "it is a Python function, and this site takes commands and scripts alone; run it at local"
         if image is not None and "image" not in takes:
             return f"it needs the image {image}, and this site runs without containers; name another, such as docker"
         if isinstance(module.program, Function) and (image is not None or "machine" not in takes):

@@ -15,6 +15,7 @@ from weftwork.core.checksum import Checksum
 from weftwork.errors import ImageFailed
 from weftwork.node.container import ROOT, Container, plain
 from weftwork.ports import Image, Wrapping
+from weftwork.sites.adapters import Making, without_options
 from weftwork.sites.images.engines import environment
 from weftwork.sites.runtimes.converted import WRITABLE, Converted
 
@@ -76,3 +77,12 @@ def _bind(source: str, target: str, *, writable: bool) -> list[str]:
         "--mount",
         ",".join(["type=bind", f'"source={source}"', f"destination={target}", *([] if writable else ["ro"])]),
     ]
+
+
+ADAPTER = without_options(
+    "runtime", "apptainer", "Containers of Apptainer, from SIF files that the home keeps; Singularity too."
+)
+
+
+def make(making: Making) -> Apptainer:
+    return Apptainer(making.images())

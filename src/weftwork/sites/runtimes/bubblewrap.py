@@ -6,6 +6,7 @@ from typing import Final
 
 from weftwork.node.container import ROOT, Container, plain
 from weftwork.ports import Wrapping
+from weftwork.sites.adapters import Making, without_options
 from weftwork.sites.images.engines import environment
 from weftwork.sites.runtimes.converted import WRITABLE, Converted
 
@@ -37,3 +38,10 @@ class Bubblewrap(Converted):
             fault=r"^bwrap: ",
             spared=True,
         ), environment()
+
+
+ADAPTER = without_options("runtime", "bubblewrap", "bubblewrap, over folders that the home keeps.")
+
+
+def make(making: Making) -> Bubblewrap:
+    return Bubblewrap(making.images())

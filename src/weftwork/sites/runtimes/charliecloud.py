@@ -11,6 +11,7 @@ from typing import Final
 
 from weftwork.node.container import ROOT, Container, plain
 from weftwork.ports import Wrapping
+from weftwork.sites.adapters import Making, without_options
 from weftwork.sites.images.engines import environment
 from weftwork.sites.runtimes.converted import WRITABLE, Converted
 
@@ -53,3 +54,10 @@ class Charliecloud(Converted):
             fault=r"^(ch-run\[\d+\]: error: |unshare: |mount: )",
             shell_codes=False,
         ), environment() | {"USER": os.environ.get("USER") or str(os.getuid())}
+
+
+ADAPTER = without_options("runtime", "charliecloud", "Containers of Charliecloud, from folders that the home keeps.")
+
+
+def make(making: Making) -> Charliecloud:
+    return Charliecloud(making.images())

@@ -17,6 +17,7 @@ from typing import Final, Literal
 from weftwork.core.checksum import Checksum
 from weftwork.node.container import ROOT, Container, plain
 from weftwork.ports import Image, Wrapping
+from weftwork.sites.adapters import Making, without_options
 from weftwork.sites.images.engines import EngineStore, environment
 from weftwork.sites.images.stock import Stock
 
@@ -160,3 +161,10 @@ def _bind(source: str, target: str, *, writable: bool) -> list[str]:
     """A bind mount, as the CSV record that Docker and Podman read: a path may hold commas."""
     quoted = f'"source={source}"'
     return ["--mount", ",".join(["type=bind", quoted, f"target={target}", *([] if writable else ["readonly"])])]
+
+
+ADAPTER = without_options("runtime", "docker", "Containers of the Docker engine of this machine.")
+
+
+def make(making: Making) -> Docker:
+    return Docker(making.images())

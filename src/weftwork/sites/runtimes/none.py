@@ -8,6 +8,7 @@ from weftwork.core.checksum import Checksum
 from weftwork.errors import Refused
 from weftwork.node.container import Container
 from weftwork.ports import Image, Wrapping
+from weftwork.sites.adapters import Making, without_options
 
 
 class Bare:
@@ -28,3 +29,10 @@ class Bare:
 
     def wrap(self, wrapping: Wrapping) -> tuple[Container | None, dict[str, str]]:
         return None, dict(wrapping.environment)
+
+
+ADAPTER = without_options("runtime", "none", "No container: commands run on the machine as it is.")
+
+
+def make(making: Making) -> Bare:
+    return Bare()

@@ -10,6 +10,7 @@ from typing import Any
 
 from weftwork.errors import Refused
 from weftwork.ports import Wrapping
+from weftwork.sites.adapters import Making, without_options
 from weftwork.sites.images.stock import Stock
 from weftwork.sites.runtimes.docker import Docker
 
@@ -71,3 +72,10 @@ def _has_more_ids() -> bool:
     except OSError:
         return False
     return any(line.partition(":")[0] in names for line in lines)
+
+
+ADAPTER = without_options("runtime", "podman", "Containers of Podman.")
+
+
+def make(making: Making) -> Podman:
+    return Podman(making.images())

@@ -13,7 +13,8 @@ from weftwork.errors import Lost, NotFound, Refused, Unavailable
 from weftwork.node import claim
 from weftwork.node.outcome import read_outcome
 from weftwork.node.supervised import Supervised
-from weftwork.ports import Call, Process, Report, Store, Task
+from weftwork.ports import Call, Process, Report, Scheduler, Store, Task
+from weftwork.sites.adapters import Making, without_options
 
 if TYPE_CHECKING:
     from weftwork.sites.schedulers.workers import Workers
@@ -143,3 +144,10 @@ class Local:
 
 def _started(process: Process) -> Report:
     return Report(process.name, "started", detail=str(process.folder))
+
+
+ADAPTER = without_options("scheduler", "local", "This machine.")
+
+
+def make(making: Making) -> Scheduler:
+    return making.here

@@ -10,7 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from weftwork.errors import Unavailable
+from weftwork.formats.adapters import Adapter
+from weftwork.formats.kinds import TEXT, Key, Named, Section
+from weftwork.formats.module_keys import VARIABLE
 from weftwork.ports import Ran
+from weftwork.sites.adapters import Making
 
 
 class Here:
@@ -72,3 +76,18 @@ def _read(path: Path) -> bytes | None:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+ADAPTER = Adapter(
+    "shell",
+    "here",
+    Section(
+        "shell here",
+        "This host.",
+        {"environment": Key(Named(TEXT, "a variable", VARIABLE), "variables for the commands: SLURM_CONF")},
+    ),
+)
+
+
+def make(making: Making) -> Here:
+    return Here(making.options.get("environment"))

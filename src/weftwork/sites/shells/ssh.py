@@ -17,8 +17,12 @@ import tempfile
 from collections.abc import Sequence
 
 from weftwork.errors import Unavailable
+from weftwork.formats.adapters import Adapter
+from weftwork.formats.kinds import SOME_TEXT, Key, Section
+from weftwork.formats.module_keys import TEXTS
 from weftwork.node.home import runtime_directory
 from weftwork.ports import Ran
+from weftwork.sites.adapters import Making
 from weftwork.sites.shells.here import text
 
 _IDLE = 600
@@ -145,3 +149,23 @@ class Ssh:
     async def close(self) -> None:
         """Close the connection, whoever still talks over it."""
         await asyncio.to_thread(self._control, "exit")
+
+
+ADAPTER = Adapter(
+    "shell",
+    "ssh",
+    Section(
+        "shell ssh",
+        "A host that one logs in to with ssh, as the user's own configuration says.",
+        {
+            "host": Key(SOME_TEXT, "what ssh takes: name, user@name, or a name of ~/.ssh/config", required=True),
+            "options": Key(TEXTS, "further settings, as after ssh -o: Port=2222"),
+            "program": Key(SOME_TEXT, "the client; ssh where nothing is said"),
+        },
+    ),
+)
+
+
+def make(making: Making) -> Ssh:
+    options = making.options
+    return Ssh(options["host"], options.get("options", ()), options.get("program", "ssh"))

@@ -7,7 +7,10 @@ import math
 import re
 from collections.abc import Sequence
 
+from weftwork.sites.adapters import Making
+from weftwork.sites.schedulers.polled.adapter import adapter, polled
 from weftwork.sites.schedulers.polled.dialect import Array, Cause, Dialect, Seen, State, numbers, spans
+from weftwork.sites.schedulers.polled.scheduler import Polled
 
 _STATES: dict[State, str] = {
     "queued": "PENDING CONFIGURING REQUEUED REQUEUE_FED REQUEUE_HOLD RESV_DEL_HOLD SPECIAL_EXIT POWER_UP_NODE UPDATE_DB",
@@ -104,3 +107,9 @@ SLURM = Dialect(
         re.IGNORECASE,
     ),
 )
+
+ADAPTER = adapter(SLURM, "Slurm, by its commands sbatch, squeue, sacct and scancel.")
+
+
+def make(making: Making) -> Polled:
+    return polled(SLURM, making)

@@ -1,0 +1,54 @@
+"""What makes a part of a site: each adapter's module describes itself (``ADAPTER``) and makes its part (``make``).
+
+Nothing is known here of any adapter. A module of one has no more to it than the two names of :class:`Maker`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from weftwork.core.siting import SiteDescription
+from weftwork.formats.adapters import Adapter, Choice
+from weftwork.formats.kinds import Section
+from weftwork.ports import Scheduler, Shell
+from weftwork.sites.machine import HashFile
+
+if TYPE_CHECKING:
+    from weftwork.sites.images.stock import Stock
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """What an adapter may be made of: the ``options`` that were written for it, the site that it is a part of, the home,
+    this machine's own scheduler (``here``), the images of the home, and the shell of the site."""
+
+    options: Mapping[str, Any]
+    site: SiteDescription
+    home: Path
+    hash_file: HashFile
+    here: Scheduler
+    images: Callable[[], Stock]
+    shell: Callable[[], Shell]
+
+
+class Maker(Protocol):
+    """The module of an adapter."""
+
+    ADAPTER: Adapter
+
+    @staticmethod
+    def make(making: Making) -> Any:
+        """The part: a Scheduler, Runtime or Shell. Nothing is looked at or started yet."""
+        ...
+
+
+Load = Callable[[Choice, str], Maker]
+"""The module of an adapter by its choice and name."""
+
+
+def without_options(choice: Choice, name: str, description: str) -> Adapter:
+    """An adapter that has nothing to be told."""
+    return Adapter(choice, name, Section(f"{choice} {name}", description))

@@ -1,0 +1,1 @@
+"""How bytes travel between the home and the nodes of a site."""
