@@ -66,7 +66,7 @@ class PlacedSite:
 
     def _lacks(self, module: Module) -> str | None:
         missing = self.runtime.missing() if module.environment.image is not None else None
-        return None if missing is None else f"it lacks {missing}: install it, or name another site"
+        return None if missing is None else f"{missing} is not on this machine: install it, or name another site"
 
     def _wrong_kind(self, module: Module) -> str | None:
         takes, image = self.runtime.takes, module.environment.image
