@@ -19,6 +19,8 @@ GROUP: Final = "weftwork.adapters"
 OURS: Final = {
     "scheduler.local": "weftwork.sites.schedulers.local",
     "scheduler.slurm": "weftwork.sites.schedulers.polled.slurm",
+    "scheduler.sge": "weftwork.sites.schedulers.polled.sge",
+    "scheduler.pbs": "weftwork.sites.schedulers.polled.pbs",
     "runtime.none": "weftwork.sites.runtimes.none",
     "runtime.docker": "weftwork.sites.runtimes.docker",
     "runtime.podman": "weftwork.sites.runtimes.podman",

@@ -77,7 +77,7 @@ class Dialect:
     where there is a way. ``read``: the tasks out of what either prints, with whatever a site prints around it. ``cancel``: the
     words that end tasks.
 
-    ``words`` are those for a partition, an account, a quality of service, with ``{}`` for its name; ``variable`` is what ``sh`` expands to a task's number; ``refused`` matches what a submission says that will never be
+    ``full``: that it has too many tasks for now, or the array has. ``words`` are those for a partition, an account, a quality of service, with ``{}`` for its name; ``variable`` is what ``sh`` expands to a task's number; ``refused`` matches what a submission says that will never be
     taken as it is, so that it is not tried again for long.
     """
 
@@ -89,6 +89,7 @@ class Dialect:
     read: Callable[[str], list[Seen]]
     cancel: Callable[[Sequence[Seen]], list[str]]
     refused: re.Pattern[str]
+    full: re.Pattern[str]
     words: Mapping[str, Sequence[str]]
     past: Callable[[Sequence[str]], list[str]] | None = None
 

@@ -103,9 +103,10 @@ SLURM = Dialect(
     words={"partition": ("--partition={}",), "account": ("--account={}",), "qos": ("--qos={}",)},
     refused=re.compile(
         r"invalid|unrecognized|requested .* (not available|cannot|can not)|can not be satisfied|not permitted"
-        r"|access/permission denied|job violates|batch script|expired",
+        r"|access/permission denied|batch script|expired",
         re.IGNORECASE,
     ),
+    full=re.compile(r"invalid job array|job violates|submit limit|maximum number of|job count limit", re.IGNORECASE),
 )
 
 ADAPTER = adapter(SLURM, "Slurm, by its commands sbatch, squeue, sacct and scancel.")

@@ -135,7 +135,9 @@ class Submitting:
         queue.interval = queue.pace.poll
         if ran.exit_code == 0 and queue.dialect.submitted(ran.stdout) is not None:
             self._remove(batch)
-        elif ran.exit_code > 0 and queue.dialect.refused.search(ran.stderr + ran.stdout):
+        elif ran.exit_code > 0 and queue.dialect.full.search(said := ran.stderr + ran.stdout):
+            self._full(batch)
+        elif ran.exit_code > 0 and queue.dialect.refused.search(said):
             self._refused(batch, last_words(ran))
         else:
             batch.doubtful, batch.absent = True, False
@@ -159,18 +161,21 @@ class Submitting:
         self._batches.remove(batch)
         self.queue.submitting.discard(batch.name)
 
-    def _refused(self, batch: _Batch, why: str) -> None:
-        """An array that is refused is cut in two: it may have been too large. One that is refused alone, and what is
-        like it, is refused for itself."""
-        self._remove(batch)
-        if len(batch.entries) > 1:
-            self._array = max(1, len(batch.entries) // 2)
-            for entry in batch.entries:
-                # Back to those that wait: nothing of them was submitted.
-                if not entry.done.done():
-                    self.queue.take_out(entry)
-                    self.add(entry)
+    def _full(self, batch: _Batch) -> None:
+        """It was not taken because it is too many tasks: an array is cut in two, and a single task waits for its turn."""
+        if len(batch.entries) == 1:
+            batch.due = time.monotonic() + _LONGEST
             return
+        self._remove(batch)
+        self._array = max(1, len(batch.entries) // 2)
+        for entry in batch.entries:
+            if not entry.done.done():
+                self.queue.take_out(entry)
+                self.add(entry)
+
+    def _refused(self, batch: _Batch, why: str) -> None:
+        """It was not taken and never will be; nor will what needs the same."""
+        self._remove(batch)
         needs = batch.entries[0].process.resources
         for entry in [*batch.entries, *self.waiting]:
             if entry.process.resources == needs:
@@ -181,7 +186,6 @@ class Submitting:
             self._remove(other)
             for entry in other.entries:
                 self.queue.end(entry, Report(entry.name, "unavailable", detail=why))
-        self._array = self.queue.settings.array
 
     async def _give_up(self, batch: _Batch) -> None:
         """The commands have failed for too long. Where a node began all the same, the batch was taken."""
