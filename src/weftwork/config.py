@@ -91,7 +91,9 @@ def open_engine(home: Home) -> Engine:
     jobs = home.folder / "jobs"
     slots = Slots(home.ledger, owner.id, owner.host, _capacity(), lambda holder: is_alive(str(jobs / holder)))
     here = Local(home.folder, home.store, slots)
-    sites = DescribedSites(described_sites(home.folder), plugins.load, here, home.folder, home.sources.checksum)
+    sites = DescribedSites(
+        described_sites(home.folder), plugins.load, here, home.folder, home.store, home.sources.checksum
+    )
     return Engine(home.store, home.ledger, owner.id, sites, home.binder, home.folder)
 
 

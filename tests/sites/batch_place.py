@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
-from site_tasks import alive, folder_error, noting, script_task
+from site_tasks import alive, folder_error, noting, noting_call, script_task
 
+from weftwork import config
 from weftwork.core.placement import Resources
 from weftwork.errors import WeftError
 from weftwork.ports import Process, Report, Scheduler, Shell, Task
@@ -34,7 +35,8 @@ class Batch(Place):
         settings: Settings,
         pace: Pace = QUICK,
     ) -> None:
-        self.home = folder / "a home; with $HOME, 'quotes' & \"more\" \\ é"
+        self.opened = config.open_home(folder / "a home; with $HOME, 'quotes' & \"more\" \\ é")
+        self.home = self.opened.folder
         self.jobs = self.home / "jobs"
         self._dialect = dialect
         self._shell = shell
@@ -46,7 +48,7 @@ class Batch(Place):
         return self._at_once
 
     def polled(self) -> Polled:
-        return Polled(self._dialect, self._shell(), self.home, self._settings, self._pace)
+        return Polled(self._dialect, self._shell(), self.home, self._settings, self._pace, self.opened.store)
 
     @contextlib.asynccontextmanager
     async def scheduler(self) -> AsyncIterator[Scheduler]:
@@ -57,6 +59,8 @@ class Batch(Place):
             await polled.close()
 
     def task(self, lane: str, name: str, note: Path, seconds: float = 0.0, exit_code: int = 0) -> Task:
+        if lane == "call":
+            return noting_call(self.opened, name, note, seconds, exit_code)
         return self.process(name, noting(name, note, seconds, exit_code), Resources())
 
     def process(self, name: str, script: str, resources: Resources) -> Process:

@@ -9,11 +9,17 @@ from pathlib import Path
 
 import psutil
 
+from weftwork import config
+from weftwork.core.calculation import Calculation
+from weftwork.core.checksum import canonical
 from weftwork.core.placement import Resources
+from weftwork.engine.frames import frame_of
 from weftwork.errors import WeftError
 from weftwork.node.job import Job, Limits, write_job
 from weftwork.node.outcome import read_outcome
-from weftwork.ports import Process, Report, Task
+from weftwork.ports import Call, Process, Report, Task
+from weftwork.python.decorators import module
+from weftwork.sites.machine import Machine
 
 
 def noting(name: str, note: Path, seconds: float, exit_code: int) -> str:
@@ -21,6 +27,30 @@ def noting(name: str, note: Path, seconds: float, exit_code: int) -> str:
     path, own = shlex.quote(str(note)), shlex.quote(name)
     fails = f"[ {exit_code} = 0 ] || exit {exit_code}"
     return f"echo begin {own} >> {path}; sleep {seconds}; {fails}; echo end {own} >> {path}"
+
+
+@module
+def noted(note: str, name: str, seconds: float, exit_code: int) -> None:
+    import os
+    import time
+
+    with open(note, "a") as file:
+        file.write(f"begin {name}\n")
+    time.sleep(seconds)
+    if exit_code:
+        os._exit(exit_code)
+    with open(note, "a") as file:
+        file.write(f"end {name}\n")
+
+
+def noting_call(home: config.Home, name: str, note: Path, seconds: float, exit_code: int) -> Call:
+    """A call that does what :func:`noting` says, of a function that is in the home's store."""
+    found, carried = noted.resolve()
+    home.store.put_many([*carried.buffers, canonical(found.document())])
+    frame = frame_of(found, Machine(home.sources.checksum).resolve(found))
+    values = {"note": str(note), "name": name, "seconds": seconds, "exit_code": exit_code}
+    calculation = Calculation.of(frame, home.binder.bind(found, values))
+    return Call(name, name, calculation, found, Resources())
 
 
 def script_task(folder: Path, script: str, resources: Resources) -> Process:
@@ -33,7 +63,8 @@ def script_task(folder: Path, script: str, resources: Resources) -> Process:
 
 def folder_error(task: Task, report: Report) -> WeftError | None:
     """What a task failed with: the word of its place, else its outcome."""
-    assert isinstance(task, Process)
+    if isinstance(task, Call):
+        return None if report.outcome is None else report.outcome.error
     if report.error is not None:
         return report.error
     outcome = read_outcome(str(task.folder))

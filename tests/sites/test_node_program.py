@@ -45,7 +45,7 @@ def test_it_is_made_once_for_its_content_and_holds_nothing_else(tmp_path: Path) 
     assert first.stat().st_mtime_ns == made
     assert node_program_bytes() == first.read_bytes()
     tops = {name.split("/")[1] for name in zipfile.ZipFile(first).namelist() if name.startswith("weftwork/")}
-    assert tops == {"__init__.py", "errors.py", "core", "node"}
+    assert tops == {"__init__.py", "errors.py", "core", "node", "python"}
 
 
 def test_killed_outright_it_leaves_no_process_of_the_job(tmp_path: Path) -> None:

@@ -20,6 +20,12 @@ WIDE = Settings(options=("--cpus-per-task=4", "--mem=100M"))
 """Eight tasks at once on 32 pretended CPUs: this machine has two."""
 
 
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Service]:
+    with running("slurm") as service:
+        yield service
+
+
 @pytest.fixture(scope="module", params=["without accounting", "accounting"])
 def slurm(request: pytest.FixtureRequest) -> Iterator[Service]:
     with running("slurm", *([] if request.param == "without accounting" else [request.param])) as service:
@@ -30,3 +36,13 @@ class TestSlurm(SchedulerContract):
     @pytest.fixture
     def place(self, slurm: Service, tmp_path: Path) -> Batch:
         return Batch(SLURM, lambda: Here(slurm.environment), tmp_path, 8, WIDE)
+
+
+class TestSlurmCalls(SchedulerContract):
+    """Calls of functions, each a job folder of its own."""
+
+    @pytest.fixture
+    def place(self, plain: Service, tmp_path: Path) -> Batch:
+        place = Batch(SLURM, lambda: Here(plain.environment), tmp_path, 8, WIDE)
+        place.lanes = ("call",)
+        return place

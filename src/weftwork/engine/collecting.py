@@ -45,6 +45,17 @@ class Collector:
             self._handing = True
             asyncio.get_running_loop().call_soon(self._hand_over)
 
+    async def rejoin(self, live: Live) -> None:
+        """Go on with the call that a dead owner left, where its place still knows it; else begin another attempt."""
+        try:
+            if live.task not in await live.site.scheduler.find([live.task]):
+                live.attempt += 1
+        except WeftError as error:
+            await self._engine.failed(live, error)
+            return
+        if not live.done:
+            self.call(live)
+
     def _hand_over(self) -> None:
         self._handing = False
         calls, self._calls = self._calls, []

@@ -212,6 +212,9 @@ class Engine:
         if live.done:
             return
         if isinstance(live.request.module.program, Function):
+            if rejoin and live.attempt and live.site.scheduler.lasting:
+                self.spawn(self.collector.rejoin(live))
+                return
             live.attempt += 1
             self.collector.call(live)
         else:
@@ -360,7 +363,7 @@ class Engine:
 
     def _forget_folder(self, live: Live) -> None:
         """Remove the folder of an attempt that is over, off the loop; its streams are kept."""
-        if not isinstance(live.request.module.program, Function):
+        if live.site.scheduler.lasting or not isinstance(live.request.module.program, Function):
             self.spawn(asyncio.to_thread(self.folders.discard, live.task, self.logs / live.id[:3]))
 
     def live(self, job: str) -> Live | None:

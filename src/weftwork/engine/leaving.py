@@ -88,7 +88,11 @@ class Leaving:
 
     async def _cancel_at(self, site: str, lives: Sequence[Live], by: str) -> None:
         engine = self._engine
-        calls = [live for live in lives if isinstance(live.request.module.program, Function)]
+        calls = [
+            live
+            for live in lives
+            if isinstance(live.request.module.program, Function) and not live.site.scheduler.lasting
+        ]
         try:
             await engine.sites.named(site).scheduler.cancel([live.task for live in lives])
         except Exception:

@@ -1,4 +1,4 @@
-"""The node program: ``python -I -m weftwork.node run|cleanup FOLDER``, ``supervise HOME [IDLE_SECONDS]``.
+"""The node program: ``python -I -m weftwork.node run|cleanup FOLDER``, ``supervise HOME [IDLE_SECONDS]``, ``call FRAMES RESULT``.
 
 ``run`` runs one folder in this process and exits with 0 when it succeeded, 1 when it failed, 75 when no outcome was
 written. SIGTERM and SIGINT abandon the job: its processes are killed and no outcome is left, because whoever
@@ -24,6 +24,10 @@ def main(words: list[str]) -> int:
             from weftwork.node.claim import cleanup
 
             return 0 if cleanup(folder) else 75
+        case ["call", frames, result]:
+            from weftwork.node.calling import call
+
+            return call(frames, result)
         case ["supervise", home, *idle]:
             from weftwork.node.supervisor import supervise
 

@@ -86,9 +86,13 @@ class Scheduler(Protocol):
     ``started`` at most once and then exactly one of the others, through ``report``, which never blocks. *When* ``run``
     is cancelled its tasks are cancelled, and no process of theirs is left. *After a restart*, ``find`` names those of
     the given tasks that the place still knows, and ``run`` of such a task joins it instead of starting it again.
+
+    ``takes``: the kinds of task, ``call`` and ``process``. ``lasting``: its calls are job folders as processes are: they
+    outlive this process, and the engine removes them when their record is durable.
     """
 
     takes: frozenset[str]
+    lasting: bool
 
     async def run(self, tasks: Sequence[Task], report: Callable[[Report], None]) -> None: ...
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weftwork.core.siting import SiteDescription
 from weftwork.formats.adapters import Adapter, Choice
 from weftwork.formats.kinds import Section
-from weftwork.ports import Scheduler, Shell
+from weftwork.ports import Scheduler, Shell, Store
 from weftwork.sites.machine import HashFile
 
 if TYPE_CHECKING:
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """What an adapter may be made of: the ``options`` that were written for it, the site that it is a part of, the home,
-    this machine's own scheduler (``here``), the images of the home, and the shell of the site."""
+    """What an adapter may be made of: the ``options`` that were written for it, the site that it is a part of, the home
+    and its store, this machine's own scheduler (``here``), the images of the home, and the shell of the site."""
 
     options: Mapping[str, Any]
     site: SiteDescription
     home: Path
+    store: Store
     hash_file: HashFile
     here: Scheduler
     images: Callable[[], Stock]

@@ -17,7 +17,7 @@ from weftwork.core.module import Module
 from weftwork.core.placement import Placement, Resources
 from weftwork.core.siting import Asked, Part, Rule, SiteDescription
 from weftwork.formats.adapters import Choice
-from weftwork.ports import Scheduler, Shell, Site
+from weftwork.ports import Scheduler, Shell, Site, Store
 from weftwork.sites.adapters import Load, Making
 from weftwork.sites.images.stock import Stock
 from weftwork.sites.machine import HashFile, Machine
@@ -41,11 +41,14 @@ BUILTIN: Final = siting.Sites(
 class DescribedSites:
     """See :class:`weftwork.ports.Sites`. ``here`` is this machine's scheduler, which all sites of it share."""
 
-    def __init__(self, sites: siting.Sites, load: Load, here: Scheduler, home: Path, hash_file: HashFile) -> None:
+    def __init__(
+        self, sites: siting.Sites, load: Load, here: Scheduler, home: Path, store: Store, hash_file: HashFile
+    ) -> None:
         self.described = sites
         self._load = load
         self._here = here
         self._home = home
+        self._store = store
         self._hash_file = hash_file
         self._machine = Machine(hash_file)
         self._made: dict[str, PlacedSite] = {}
@@ -93,7 +96,9 @@ class DescribedSites:
         return PlacedSite(site.name, scheduler, self._part(site, "runtime", site.runtime, shell), self._machine)
 
     def _part(self, site: SiteDescription, choice: Choice, part: Part, shell: Any) -> Any:
-        making = Making(part.options, site, self._home, self._hash_file, self._here, lambda: self._images, shell)
+        making = Making(
+            part.options, site, self._home, self._store, self._hash_file, self._here, lambda: self._images, shell
+        )
         return self._load(choice, part.name).make(making)
 
     @cached_property

@@ -1,7 +1,7 @@
 """The node program as one file: what runs beside a calculation, for nodes that have Python and nothing of ours.
 
-A zip of :mod:`weftwork.node`, :mod:`weftwork.core` and :mod:`weftwork.errors`, run as ``python3 FILE.pyz run FOLDER``. Named by its
-content and made once for each, so that a batch that waits in a queue finds the very program that it was submitted with.
+A zip of :mod:`weftwork.node`, :mod:`weftwork.core` and :mod:`weftwork.errors`, run as ``python3 FILE.pyz run FOLDER``; with the public names and
+:mod:`weftwork.python`, which functions may use (``weft.File``, ``weft.module``). Named by its content and made once for each, so that a batch that waits in a queue finds the very program that it was submitted with.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from weftwork.core.checksum import Checksum
 from weftwork.sites.shells.here import write
 
 _START = "import sys\nfrom weftwork.node.__main__ import main\nsys.exit(main(sys.argv[1:]))\n"
-_PACKAGE = '"""The node program of Weftwork."""\n'
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -40,7 +39,7 @@ def node_program_bytes() -> bytes:
 
 def _files() -> Iterator[tuple[str, bytes]]:
     yield "__main__.py", _START.encode()
-    yield "weftwork/__init__.py", _PACKAGE.encode()
     top = Path(errors.__file__).parent
-    for path in [top / "errors.py", *sorted((top / "core").rglob("*.py")), *sorted((top / "node").rglob("*.py"))]:
-        yield f"weftwork/{path.relative_to(top).as_posix()}", path.read_bytes()
+    for part in ("__init__.py", "errors.py", "core", "node", "python"):
+        for path in [top / part] if part.endswith(".py") else sorted((top / part).rglob("*.py")):
+            yield f"weftwork/{path.relative_to(top).as_posix()}", path.read_bytes()

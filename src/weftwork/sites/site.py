@@ -79,8 +79,6 @@ class PlacedSite:
                 "it is a Python function, and functions run on the machine's own Python for now, at the site local; only commands "
                 "and scripts run in images"
             )
-        if isinstance(module.program, Function) and "call" not in self.scheduler.takes:
-            return "it is a Python function, and this site starts commands and scripts alone; run it at local"
         if image is None and isinstance(module.program, Command) and "machine" not in takes:
             return "it declares no image, and this site runs nothing else; add `environment: {image: ...}`, or run it at local"
         return None

@@ -46,6 +46,7 @@ class Local:
     """The scheduler of this machine. See :class:`weftwork.ports.Scheduler` for what it guarantees."""
 
     takes = frozenset({"call", "process"})
+    lasting = False
 
     def __init__(self, home: Path, store: Store, slots: Slots) -> None:
         self._jobs = home / "jobs"

@@ -58,4 +58,4 @@ def polled(dialect: Dialect, making: Making) -> Polled:
         capacity=Resources.of(said["largest"]) if "largest" in said else ANY,
         **known,
     )
-    return Polled(dialect, making.shell(), making.home, settings, Pace(**said.get("pace", {})))
+    return Polled(dialect, making.shell(), making.home, settings, Pace(**said.get("pace", {})), making.store)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from weftwork.core.placement import Resources
 
-ANY = Resources(cpus=1_000_000, gpus=1_000_000)
+ANY = Resources(cpus=10_000, gpus=10_000)
 """The capacity of a site that says nothing about its nodes: the batch system refuses what does not fit."""
 
 

@@ -21,12 +21,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from weftwork.core.placement import Resources
+from weftwork.errors import StagingFailed, WeftError
 from weftwork.node.outcome import read_outcome
 from weftwork.node.request import request_cancel
-from weftwork.ports import Process, Report, Shell, Task
+from weftwork.ports import Call, CallOutcome, Process, Report, Shell, Store, Task
 from weftwork.sites.schedulers.polled import batches
 from weftwork.sites.schedulers.polled.asking import Asking
 from weftwork.sites.schedulers.polled.batches import Key
+from weftwork.sites.schedulers.polled.calls import Calls
 from weftwork.sites.schedulers.polled.dialect import Dialect
 from weftwork.sites.schedulers.polled.entries import Entry, Found, conclude, look, told
 from weftwork.sites.schedulers.polled.pace import Pace, Settings
@@ -40,11 +42,20 @@ _LAST_WORD = 10.0
 class Polled:
     """See :class:`weftwork.ports.Scheduler` for what it guarantees; the nodes see ``home`` by the same path."""
 
-    takes = frozenset({"process"})
+    lasting = True
 
     def __init__(
-        self, dialect: Dialect, shell: Shell, home: Path, settings: Settings | None = None, pace: Pace | None = None
+        self,
+        dialect: Dialect,
+        shell: Shell,
+        home: Path,
+        settings: Settings | None = None,
+        pace: Pace | None = None,
+        store: Store | None = None,
     ) -> None:
+        """With the ``store`` of the home it takes calls too, each as a job folder of its own."""
+        self.takes = frozenset({"process"} if store is None else {"process", "call"})
+        self._calls = None if store is None else Calls(home, store)
         self._shell = shell
         self._home = home
         self._queue = Queue(dialect, shell, home, settings or Settings(), pace or Pace())
@@ -61,8 +72,39 @@ class Polled:
     # What the engine asks for
 
     async def run(self, tasks: Sequence[Task], report: Callable[[Report], None]) -> None:
+        processes = [task for task in tasks if isinstance(task, Process)]
+        async with asyncio.TaskGroup() as group:
+            if processes:
+                group.create_task(self._run(processes, report))
+            for call in (task for task in tasks if isinstance(task, Call)):
+                group.create_task(self._call(call, report))
+
+    async def _call(self, call: Call, report: Callable[[Report], None]) -> None:
+        """A call as a job folder: its end is told with what it gave."""
+        assert self._calls is not None
+        calls, ended = self._calls, list[Report]()
+
+        def told(each: Report) -> None:
+            if each.state == "ended":
+                ended.append(each)
+            else:
+                report(each)
+
+        try:
+            process = await asyncio.to_thread(calls.process, call)
+        except (WeftError, OSError) as error:
+            failure = (
+                error if isinstance(error, WeftError) else StagingFailed(f"{call.name} cannot be laid out: {error}")
+            )
+            report(Report(call.name, "ended", CallOutcome(error=failure)))
+            return
+        await self._run([process], told)
+        if ended:
+            report(await asyncio.to_thread(calls.report, call, ended[0]))
+
+    async def _run(self, tasks: Sequence[Process], report: Callable[[Report], None]) -> None:
         loop = asyncio.get_running_loop()
-        entries = [Entry(task, report, loop.create_future()) for task in tasks if isinstance(task, Process)]
+        entries = [Entry(task, report, loop.create_future()) for task in tasks]
         for entry in entries:
             self._queue.entries[entry.name] = entry
         keys = await asyncio.to_thread(lambda: [batches.batch_of(entry.folder) for entry in entries])
