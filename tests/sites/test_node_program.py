@@ -58,6 +58,7 @@ def test_killed_outright_it_leaves_no_process_of_the_job(tmp_path: Path) -> None
         time.sleep(0.02)
     os.kill(program.pid, signal.SIGKILL)
     program.wait()
+    deadline = time.monotonic() + 20
     while alive(tmp_path / "jobs", ["killed"]) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert alive(tmp_path / "jobs", ["killed"]) == set()

@@ -31,6 +31,7 @@ from weftwork.engine.remaking import TRIES, Remaking
 from weftwork.engine.running import Running
 from weftwork.engine.scratch import Scratch
 from weftwork.engine.scribe import Scribe
+from weftwork.engine.trying import has_tries
 from weftwork.engine.watching import Watch
 from weftwork.errors import (
     Cancelled,
@@ -47,12 +48,6 @@ from weftwork.ports import Call, Claim, Claimed, Ending, Ledger, Report, Site, S
 
 LEASE = 30.0
 """Seconds after which a silent owner on another host is taken for dead."""
-
-RETRIES = 3
-"""How often an attempt that failed because of its site is made again, at most."""
-
-EVICTIONS = 100
-"""How often one that was evicted is: it is not to blame, but what always takes its node with it must end as well."""
 
 
 _FRAMES = 256
@@ -260,7 +255,7 @@ class Engine:
             # Others wait for it, and go on with it when this process is gone: its end is not ours to write.
             self.settle(live, None, error)
             return
-        elif isinstance(error, SiteFailed) and await self._has_tries(live, error):
+        elif isinstance(error, SiteFailed) and await has_tries(self.ledger, live, error):
             self._again(live, error)
             return
         elif isinstance(error, (MissingInputs, Corrupt)) and live.restored < TRIES:
@@ -282,19 +277,6 @@ class Engine:
         self._forget_folder(live)
         error.details.setdefault("job", live.id)
         self.settle(live, None, error)
-
-    async def _has_tries(self, live: Live, error: SiteFailed) -> bool:
-        """Whether an attempt that failed because of its site is made again. Evictions are not counted among the tries."""
-        retries = min(live.request.placement.retries, RETRIES)
-        if isinstance(error, Evicted):
-            live.uncounted += 1
-            return retries > 0 and live.attempt <= EVICTIONS
-        if live.attempt - live.uncounted <= retries:
-            return True
-        # A dead owner's evictions are no tries either.
-        events = await asyncio.to_thread(self.ledger.events, live.id)
-        retried = [event.data["error"]["type"] for _, event in events if event.kind == "retried"]
-        return live.attempt - max(live.uncounted, retried.count(Evicted.__name__)) <= retries
 
     def _again(self, live: Live, error: SiteFailed) -> None:
         """Try once more after a while, the longer the more often it was tried."""

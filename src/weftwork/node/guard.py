@@ -12,9 +12,11 @@ import time
 from typing import Final
 
 from weftwork.errors import Conflict
+from weftwork.node.claim import cleanup
 
 _THROUGH: Final = b"."
 _PATIENCE: Final = 5.0  # seconds in which a process whose pipe has ended must be gone
+_AGAIN: Final = 1.0  # seconds for which is looked again: a program that is just being loaded shows no mark
 
 
 class Guard:
@@ -39,9 +41,18 @@ class Guard:
         os.close(self._pipe)
 
 
-def _stand(reading: int, folder: str) -> None:
-    from weftwork.node.claim import cleanup
+def _clean(folder: str) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    cleaned = None
+    while time.monotonic() < (deadline if cleaned is None else cleaned + _AGAIN):
+        # Its pipe ends a moment before it does.
+        with contextlib.suppress(Conflict):
+            cleanup(folder)
+            cleaned = cleaned or time.monotonic()
+        time.sleep(0.05)
 
+
+def _stand(reading: int, folder: str) -> None:
     try:
         os.setsid()
         os.chdir("/")
@@ -49,12 +60,6 @@ def _stand(reading: int, folder: str) -> None:
         for stream in (0, 1, 2):
             os.dup2(null, stream)
         if os.read(reading, 1) != _THROUGH:
-            deadline = time.monotonic() + _PATIENCE
-            while time.monotonic() < deadline:
-                # Its pipe ends a moment before it does.
-                with contextlib.suppress(Conflict):
-                    cleanup(folder)
-                    break
-                time.sleep(0.02)
+            _clean(folder)
     finally:
         os._exit(0)
