@@ -47,16 +47,15 @@ class Batch(Place):
     def cpus(self) -> int:
         return self._at_once
 
-    def polled(self) -> Polled:
-        return Polled(self._dialect, self._shell(), self.home, self._settings, self._pace, self.opened.store)
-
     @contextlib.asynccontextmanager
     async def scheduler(self) -> AsyncIterator[Scheduler]:
-        polled = self.polled()
+        shell = self._shell()
+        polled = Polled(self._dialect, shell, self.home, self._settings, self._pace, self.opened.store)
         try:
             yield polled
         finally:
             await polled.close()
+            await shell.close()
 
     def task(self, lane: str, name: str, note: Path, seconds: float = 0.0, exit_code: int = 0) -> Task:
         if lane == "call":

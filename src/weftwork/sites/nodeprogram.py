@@ -6,6 +6,7 @@ A zip of :mod:`weftwork.node`, :mod:`weftwork.core` and :mod:`weftwork.errors`, 
 
 from __future__ import annotations
 
+import functools
 import io
 import zipfile
 from collections.abc import Iterator
@@ -28,8 +29,9 @@ def node_program(folder: Path) -> Path:
     return path
 
 
+@functools.cache
 def node_program_bytes() -> bytes:
-    """The zip: the same bytes for the same sources."""
+    """The zip: the same bytes for the same sources, as they are when it is first asked for."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in _files():

@@ -56,7 +56,6 @@ class Polled:
         """With the ``store`` of the home it takes calls too, each as a job folder of its own."""
         self.takes = frozenset({"process"} if store is None else {"process", "call"})
         self._calls = None if store is None else Calls(home, store)
-        self._shell = shell
         self._home = home
         self._queue = Queue(dialect, shell, home, settings or Settings(), pace or Pace())
         self._submitting = Submitting(self._queue)
@@ -177,7 +176,6 @@ class Polled:
                 await self._asking.end_all()
         for entry in list(self._queue.entries.values()):
             self._queue.leave(entry)
-        await self._shell.close()
 
     # The loop
 
