@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import tempfile
@@ -39,6 +40,14 @@ def running(name: str, *words: str) -> Iterator[Service]:
                     pytest.fail(told)
                 pytest.skip(told)
             variables = dict(line.split("=", 1) for line in (folder / "env").read_text().splitlines())
-            yield Service(folder, variables, (folder / "version").read_text().strip())
+            version = (folder / "version").read_text().strip()
+            _note(name, version)
+            yield Service(folder, variables, version)
         finally:
             subprocess.run([script, "stop", str(folder)], capture_output=True, timeout=120)
+
+
+def _note(name: str, version: str) -> None:
+    """For the end of the report: which real system the tests met."""
+    with open(os.environ["WEFT_TEST_VERSIONS"], "a", encoding="utf-8") as file:
+        file.write(json.dumps([name, version]) + "\n")
