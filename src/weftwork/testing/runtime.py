@@ -47,6 +47,9 @@ ROLES = {
 NODE = (sys.executable, "-I", "-S", os.path.join(os.path.dirname(weftwork.node.__file__), "__main__.py"))
 """The node program, as a supervisor is started: by its path, with nothing around it."""
 
+NAP = 10**7 + os.getpid()
+"""Begins the seconds that a test's programs sleep: they are looked for by them, and no other run has them."""
+
 HOSTILE = (
     "a b",
     'say "so"',
@@ -82,6 +85,8 @@ class RuntimePlace(ABC):
     folder: Path
     shares = True
     """Whether the runtime sees this machine's files; where not, they are copied, and the container has its own ``/tmp``."""
+    confines = True
+    """Whether it takes the rights of root from a program that root runs."""
 
     @abstractmethod
     def image(self, role: str) -> str:
@@ -248,7 +253,7 @@ class RuntimeContract:
 
     def test_a_cancelled_command_leaves_nothing(self, place: RuntimePlace) -> None:
         job = self.prepare(
-            place, "sh", "-c", "sleep 71423 & touch begun; echo begun; sleep 71423", limits=Limits(grace=1.0)
+            place, "sh", "-c", f"sleep {NAP}3 & touch begun; echo begun; sleep {NAP}3", limits=Limits(grace=1.0)
         )
         job.start()
         job.until("begun")
@@ -258,7 +263,7 @@ class RuntimeContract:
         assert outcome is not None
         assert isinstance(outcome.error, Cancelled)
         assert place.left(job.folder.name) == []
-        assert _running("sleep\x0071423") == []
+        assert _running(f"sleep\x00{NAP}3") == []
 
     def test_a_program_that_ignores_being_asked_is_killed(self, place: RuntimePlace) -> None:
         outcome, _ = self.run(
@@ -287,7 +292,7 @@ class RuntimeContract:
         assert _running("sleep\x003\x00") == []
 
     def test_a_killed_node_program_leaves_nothing_after_the_next_looks(self, place: RuntimePlace) -> None:
-        job = self.prepare(place, "sh", "-c", "sleep 71424 & touch begun; echo begun; sleep 71424")
+        job = self.prepare(place, "sh", "-c", f"(busybox setsid sleep {NAP}4 &); touch begun; echo begun; sleep {NAP}4")
         job.start()
         job.until("begun")
         job.signal(signal.SIGKILL)
@@ -295,17 +300,17 @@ class RuntimeContract:
         program = [*NODE, "cleanup", str(job.folder)]
         assert subprocess.run(program, timeout=60, check=False).returncode == 0
         assert place.left(job.folder.name) == []
-        assert _running("sleep\x0071424") == []
+        assert _running(f"sleep\x00{NAP}4") == []
 
     def test_a_withdrawn_node_program_leaves_nothing(self, place: RuntimePlace) -> None:
-        job = self.prepare(place, "sh", "-c", "touch begun; echo begun; sleep 71425")
+        job = self.prepare(place, "sh", "-c", f"touch begun; echo begun; sleep {NAP}5")
         job.start()
         job.until("begun")
         job.signal(signal.SIGTERM)
         assert job.end() == 75
         assert job.outcome() is None
         assert place.left(job.folder.name) == []
-        assert _running("sleep\x0071425") == []
+        assert _running(f"sleep\x00{NAP}5") == []
 
     # What a command sees
 
@@ -333,13 +338,25 @@ class RuntimeContract:
     def test_the_first_word_and_its_arguments_are_not_read_by_anybody_else(self, place: RuntimePlace) -> None:
         assert self.good(place, "echo", "--help-me", "-e", "--", "{command}") == "--help-me -e -- {command}\n"
 
-    def test_the_environment_is_the_images_and_the_jobs(self, place: RuntimePlace) -> None:
+    def test_the_environment_is_the_images_and_the_jobs(
+        self, place: RuntimePlace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DOCKER_OF_THE_HOST", "1")  # what an engine's own program may see, and no other
         out = self.good(place, "env", variables={"MINE": "1", "EMPTY": ""})
         seen = dict(line.split("=", 1) for line in out.splitlines())
         assert seen["PATH"] == "/opt/bin:/usr/local/bin:/usr/bin:/bin"
         assert seen["FROM_IMAGE"] == "yes"
         assert (seen["HOME"], seen["TMPDIR"], seen["MINE"], seen["EMPTY"]) == ("/weft/home", "/weft/tmp", "1", "")
-        foreign = set(seen) & {"USER", "LOGNAME", "SHELL", "DOCKER_HOST", "PYTHONPATH", "VIRTUAL_ENV", "WEFT_HOME"}
+        foreign = set(seen) & {
+            "DOCKER_OF_THE_HOST",
+            "USER",
+            "LOGNAME",
+            "SHELL",
+            "DOCKER_HOST",
+            "PYTHONPATH",
+            "VIRTUAL_ENV",
+            "WEFT_HOME",
+        }
         assert not foreign
 
     def test_a_file_is_read_from_standard_input(self, place: RuntimePlace) -> None:
@@ -354,13 +371,12 @@ class RuntimeContract:
         assert self.good(place, "sh", "-c", "ls ../inputs/many | wc -l", inputs=inputs).strip() == "2000"
 
     def test_inputs_and_the_image_cannot_be_written_to(self, place: RuntimePlace) -> None:
-        script = (
-            "echo a > ../inputs/x; echo b > ../inputs/new; rm -f ../inputs/x; echo c > /opt/new; echo d > /bin/sh; true"
-        )
+        script = "echo a > ../inputs/x; echo b > ../inputs/new; rm -f ../inputs/x; echo c > /opt/new; echo d > /bin/sh; ls /opt"
         _, job = self.run(place, "sh", "-c", script, inputs={"inputs/x": b"as it was"})
         assert job.text("inputs/x") == "as it was"
         assert os.listdir(job.folder / "inputs") == ["x"]
-        assert self.good(place, "sh", "-c", "ls /opt") == ""
+        # Where files are copied, the container has an image of its own to write to: the next one is as before.
+        assert (self.good(place, "sh", "-c", "ls /opt") if not place.shares else job.text("stdout")) == ""
 
     def test_one_folder_under_several_paths_is_one(self, place: RuntimePlace) -> None:
         paths = "/weft/tmp/a /var/tmp/a $TMPDIR/a" if place.shares else "/weft/tmp/a $TMPDIR/a $TMPDIR/a"
@@ -384,6 +400,14 @@ class RuntimeContract:
         finally:
             secret.unlink()
         assert seen == ""
+
+    def test_devices_and_processes_are_those_of_a_system(self, place: RuntimePlace) -> None:
+        script = "echo x > /dev/null && head -c 4 /dev/urandom | wc -c && cat /proc/self/comm"
+        assert self.good(place, "sh", "-c", script).split() == ["4", "cat"]
+
+    def test_a_program_has_no_rights_beyond_the_users(self, place: RuntimePlace) -> None:
+        script = "while read -r name value; do [ $name = CapEff: ] && echo $value; done < /proc/self/status; true"
+        assert not place.confines or int(self.good(place, "sh", "-c", script), 16) == 0
 
     def test_no_network_unless_it_is_asked_for(self, place: RuntimePlace) -> None:
         with _listening() as port:

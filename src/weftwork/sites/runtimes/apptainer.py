@@ -54,7 +54,14 @@ class Apptainer(Converted):
 
     def wrap(self, wrapping: Wrapping) -> tuple[Container, dict[str, str]]:
         words = [self.program, "--quiet", "exec", *self._rights()]
-        words += ["--containall", "--no-eval", "--pwd", f"{ROOT}/work", *(["--nv"] if wrapping.gpus else [])]
+        words += [
+            "--containall",
+            "--no-eval",
+            "--no-privs",
+            "--pwd",
+            f"{ROOT}/work",
+            *(["--nv"] if wrapping.gpus else []),
+        ]
         words += [] if wrapping.network else ["--net", "--network", "none"]
         words += ["--home", f"{{folder}}/home:{ROOT}/home"]
         words += _bind("{folder}/inputs", f"{ROOT}/inputs", writable=False)
