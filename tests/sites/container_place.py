@@ -10,7 +10,7 @@ import made_images
 
 from weftwork.ports import Runtime
 from weftwork.sites.images.stock import Stock
-from weftwork.testing.runtime import RuntimePlace, hashed
+from weftwork.testing.runtime_place import RuntimePlace, hashed
 
 
 class ArchivePlace(RuntimePlace):

@@ -9,7 +9,8 @@ from container_place import ArchivePlace
 
 from services import running
 from weftwork.sites.runtimes.apptainer import Apptainer
-from weftwork.testing.runtime import RuntimeContract, RuntimePlace
+from weftwork.testing.runtime import RuntimeContract
+from weftwork.testing.runtime_place import RuntimePlace
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("apptainer")]
 

@@ -9,7 +9,8 @@ from container_place import EnginePlace
 
 from services import Service, running
 from weftwork.sites.runtimes.docker import Docker
-from weftwork.testing.runtime import RuntimeContract, RuntimePlace
+from weftwork.testing.runtime import RuntimeContract
+from weftwork.testing.runtime_place import RuntimePlace
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("docker")]
 

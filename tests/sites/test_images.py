@@ -21,7 +21,7 @@ from weftwork.errors import Corrupt, ImageFailed, Invalid
 from weftwork.sites.images.reference import Archive, Reference, parse
 from weftwork.sites.images.stock import Stock
 from weftwork.sites.images.unpack import unpack
-from weftwork.testing.runtime import hashed
+from weftwork.testing.runtime_place import hashed
 
 HEX = "0" * 64
 
