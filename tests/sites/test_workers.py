@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from weftwork.core.checksum import Checksum, canonical
 from weftwork.core.module import Function, Module
 from weftwork.core.placement import Resources
 from weftwork.core.values import Ref, convert
-from weftwork.errors import WeftError
+from weftwork.errors import SiteFailed, WeftError
 from weftwork.ports import Call, CallOutcome, Report
 from weftwork.python.bundling import bundle
 from weftwork.python.environment import python_environment
@@ -42,9 +42,9 @@ ROOT = str(Path(weftwork.__file__).parent.parent)
 class Bench:
     """A pool, its store, and what was reported."""
 
-    def __init__(self, folder: Path, cpus: int = 2, **options: Any) -> None:
+    def __init__(self, folder: Path, cpus: int = 2, store: DirectoryStore | None = None, **options: Any) -> None:
         self.folder = folder
-        self.store = DirectoryStore(folder / "store")
+        self.store = store or DirectoryStore(folder / "store")
         self.slots = Slots(cpus)
         self.runner = asyncio.Runner()
         self.workers = Workers(folder / "workers", self.store, self.slots, **options)
@@ -497,6 +497,38 @@ def test_an_environment_that_differs_fails_the_calls_and_runs_nothing(bench: Ben
     for x, call in enumerate(calls):
         assert type(bench.outcome(call).error).__name__ == "EnvironmentDiffers"
         assert not (tmp_path / str(x)).exists()
+
+
+class Faulty(DirectoryStore):
+    """A store with a fault that nobody foresaw: it breaks when it is asked for one buffer."""
+
+    bad: Checksum | None = None
+
+    def at_hand(self, checksums: Iterable[Checksum]) -> dict[Checksum, bytes]:
+        wanted = list(checksums)
+        if self.bad in wanted:
+            raise RuntimeError("a fault while calls are handed out")
+        return super().at_hand(wanted)
+
+
+def test_a_fault_while_calls_are_handed_out_ends_them_and_other_calls_go_on(tmp_path: Path) -> None:
+    store = Faulty(tmp_path / "store")
+    bench = Bench(tmp_path, store=store)
+    try:
+        bad = bench.calls(add, [{"x": 1.0, "y": 2.0}, {"x": 3.0, "y": 4.0}])
+        good = bench.calls(nap, [{"seconds": 0.0, "tag": tag} for tag in range(5)])
+        store.bad = bad[0].calculation.inputs[0][1].checksum
+        bench.do(asyncio.wait_for(bench.workers.run([*bad, *good], bench.report), 20))
+        assert all(bench.outcome(call).error is None for call in good)
+        (first, *_) = [bench.outcome(call).error for call in bad]
+        assert isinstance(first, SiteFailed)
+        assert "a fault while calls are handed out" in str(first)
+        store.bad = None
+        again = bench.calls(add, [{"x": 1.0, "y": 2.0}])
+        bench.do(asyncio.wait_for(bench.workers.run(again, bench.report), 20))
+        assert bench.value(again[0]) == 3.0
+    finally:
+        bench.close()
 
 
 def test_missing_inputs_are_named(bench: Bench) -> None:

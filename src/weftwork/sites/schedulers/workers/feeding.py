@@ -39,7 +39,7 @@ class Feeder:
         if lane.bundle is None:
             if not lane.loading:
                 lane.loading = True
-                self._pool.spawn(self._load(lane))
+                self._pool.spawn(self._load(lane), lane)
             return
         self._acquire(lane)
         now = time.monotonic()
@@ -63,7 +63,7 @@ class Feeder:
                 wanted -= 1
                 seat.held = self._pool.unshared
                 if not self._pool.unshared:
-                    seat.acquiring = self._pool.spawn(self._hold(seat))
+                    seat.acquiring = self._pool.spawn(self._hold(seat), lane)
 
     async def _hold(self, seat: Seat) -> None:
         try:
@@ -91,7 +91,7 @@ class Feeder:
             entry.seat, entry.number = seat, 0
         seat.loading += len(entries)
         seat.lane.pending += len(entries)
-        self._pool.spawn(self._load_and_send(seat, entries))
+        self._pool.spawn(self._load_and_send(seat, entries), seat.lane)
 
     async def _load_and_send(self, seat: Seat, entries: list[Entry]) -> None:
         try:
@@ -126,7 +126,14 @@ class Feeder:
         for number, entry in zip(numbers, entries, strict=True):
             entry.seat, entry.number = seat, number
             seat.outstanding[number] = entry
-        frame = seat.process.batches.pack(((entry.number, entry.call) for entry in entries), sources)
+        try:
+            frame = seat.process.batches.pack(((entry.number, entry.call) for entry in entries), sources)
+        except Exception:
+            for number in numbers:
+                del seat.outstanding[number]
+            # It may have noted as sent what was not.
+            self._pool.staff.kill(seat)
+            raise
         seat.process.send(frame, numbers)
 
     async def _load(self, lane: Lane) -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import traceback
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
 from weftwork.core.placement import Resources
-from weftwork.errors import Cancelled, Unavailable, WeftError
+from weftwork.errors import Cancelled, SiteFailed, Unavailable, WeftError
 from weftwork.ports import Call, CallOutcome, Report, Store
 from weftwork.sites.schedulers.workers.feeding import Feeder
 from weftwork.sites.schedulers.workers.lane import Entry, Group, Key, Lane, Seat
@@ -148,7 +149,11 @@ class Workers:
         if self._closed:
             return
         for lane in list(self._lanes.values()):
-            self._feeder.feed(lane)
+            try:
+                self._feeder.feed(lane)
+            except Exception as error:
+                # A fault with one lane's calls: they end with it, nobody waits for them for ever, and the other lanes go on.
+                self.give_up(lane, error)
         for key, lane in list(self._lanes.items()):
             if not (lane.ready or lane.seats or lane.loading or lane.pending):
                 del self._lanes[key]
@@ -164,6 +169,15 @@ class Workers:
         """None of the calls that wait in a lane can be run."""
         for entry in lane.take(len(lane.ready)):
             self.finish(entry, CallOutcome(error=error))
+
+    def give_up(self, lane: Lane, error: Exception) -> None:
+        """A fault of ours: all calls of a lane fail but those that a worker has."""
+        text = "".join(traceback.format_exception(error))
+        told = SiteFailed(f"internal error, please report it: {type(error).__name__}: {error}", traceback=text)
+        for entry in list(self._entries.values()):
+            if entry.lane is lane and (entry.seat is None or entry.number not in entry.seat.outstanding):
+                self.finish(entry, CallOutcome(error=told))
+        lane.ready.clear()
 
     def started(self, entry: Entry, seat: Seat) -> None:
         """A call runs, and has for long enough to be worth telling."""
@@ -201,9 +215,15 @@ class Workers:
     def lanes(self) -> list[Lane]:
         return list(self._lanes.values())
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """A task that the pool ends with."""
-        task = asyncio.get_running_loop().create_task(work)
+    def spawn(self, work: Coroutine[Any, Any, None], lane: Lane | None = None) -> asyncio.Task[None]:
+        """A task that the pool ends with. A fault in what is done for a lane ends the calls that wait in it."""
+        task = asyncio.get_running_loop().create_task(work if lane is None else self._guarded(work, lane))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    async def _guarded(self, work: Coroutine[Any, Any, None], lane: Lane) -> None:
+        try:
+            await work
+        except Exception as error:
+            self.give_up(lane, error)
