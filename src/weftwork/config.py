@@ -80,6 +80,7 @@ def open_engine(home: Home) -> Engine:
     # Imported here: what is answered from the ledger alone needs a home and no engine.
     from weftwork import plugins
     from weftwork.engine.engine import LEASE, Engine
+    from weftwork.engine.scribe import Scribe
     from weftwork.engine.slots import Slots
     from weftwork.ledger import owners
     from weftwork.node.claim import is_alive
@@ -89,12 +90,13 @@ def open_engine(home: Home) -> Engine:
     owner = owners.this()
     home.ledger.register(owner, LEASE)
     jobs = home.folder / "jobs"
-    slots = Slots(home.ledger, owner.id, owner.host, _capacity(), lambda holder: is_alive(str(jobs / holder)))
+    scribe = Scribe(home.ledger, owner.id)
+    slots = Slots(scribe, owner.host, _capacity(), lambda holder: is_alive(str(jobs / holder)))
     here = Local(home.folder, home.store, slots)
     sites = DescribedSites(
         described_sites(home.folder), plugins.load, here, home.folder, home.store, home.sources.checksum
     )
-    return Engine(home.store, home.ledger, owner.id, sites, home.binder, home.folder)
+    return Engine(home.store, home.ledger, scribe, owner.id, sites, home.binder, home.folder)
 
 
 def described_sites(home: Path) -> Sites:

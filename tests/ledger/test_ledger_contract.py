@@ -10,6 +10,7 @@ from databases import Sqlite
 
 from weftwork.ledger import SqliteLedger
 from weftwork.testing.ledger import LedgerContract
+from weftwork.testing.ledger_batches import BatchesContract
 from weftwork.testing.ledger_owners import OwnersContract
 from weftwork.testing.ledger_runs import RunsContract, SlotsContract
 
@@ -36,6 +37,9 @@ class TestClaims(Databases, LedgerContract): ...
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 class TestOwners(Databases, OwnersContract):
     """Not on a network file system, where only one host may own jobs."""
+
+
+class TestBatches(Databases, BatchesContract): ...
 
 
 class TestSlots(Databases, SlotsContract): ...

@@ -12,6 +12,7 @@ from site_tasks import folder_error, noting, noting_call, script_task
 
 from weftwork import config
 from weftwork.core.placement import Resources
+from weftwork.engine.scribe import Scribe
 from weftwork.engine.slots import Slots
 from weftwork.errors import WeftError
 from weftwork.ledger import owners
@@ -36,12 +37,14 @@ class ThisMachine(Place):
 
     @contextlib.asynccontextmanager
     async def scheduler(self) -> AsyncIterator[Scheduler]:
-        slots = Slots(self.home.ledger, self.owner.id, self.owner.host, Resources(cpus=2))
+        scribe = Scribe(self.home.ledger, self.owner.id)
+        slots = Slots(scribe, self.owner.host, Resources(cpus=2))
         local = Local(self.home.folder, self.home.store, slots)
         try:
             yield local
         finally:
             await local.close()
+            await scribe.close()
 
     def task(self, lane: str, name: str, note: Path, seconds: float = 0.0, exit_code: int = 0) -> Task:
         if lane == "call":

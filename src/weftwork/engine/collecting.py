@@ -8,15 +8,15 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from weftwork.core.checksum import Checksum
-from weftwork.core.job import Record
+from weftwork.core.job import Event, Record
 from weftwork.core.values import Ref
 from weftwork.engine.jobs import Live, internal
 from weftwork.errors import Cancelled, Lost, StagingFailed, WeftError
 from weftwork.node.outcome import read_outcome
-from weftwork.ports import CallOutcome, Report
+from weftwork.ports import CallOutcome, Ending, Report
 
 if TYPE_CHECKING:
     from weftwork.engine.engine import Engine
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _ENOUGH: Final = 256
 _GATHERING: Final = 0.002
 """Ends that are worth a commit of their own, and seconds for which more are waited for while they come."""
+
+
+_Good: TypeAlias = list[tuple[Live, Record]]
+_Bad: TypeAlias = list[tuple[Live, WeftError]]
 
 
 class Collector:
@@ -93,11 +97,15 @@ class Collector:
             while self._ended:
                 await self._gathered()
                 batch, self._ended = self._ended, []
-                good, bad = await asyncio.to_thread(self._store, batch)
+                good, bad, ended = await asyncio.to_thread(self._write, batch)
                 for live, error in bad:
                     self._engine.spawn(self._engine.failed(live, error))
-                if good:
-                    await self._engine.succeeded(good)
+                if isinstance(ended, Exception):
+                    # Nothing is told that is not durable: the jobs stay live in the ledger, for whoever comes after us.
+                    for live, _ in good:
+                        self._engine.settle(live, None, internal(ended))
+                elif good:
+                    await self._engine.succeeded(good, ended)
                 self._tell()
         finally:
             self._collecting = None
@@ -115,12 +123,22 @@ class Collector:
             self._written.set_result(None)
             self._written = None
 
-    def _store(
-        self, batch: list[tuple[Live, Report]]
-    ) -> tuple[list[tuple[Live, Record]], list[tuple[Live, WeftError]]]:
+    def _write(self, batch: list[tuple[Live, Report]]) -> tuple[_Good, _Bad, Mapping[str, Record | None] | Exception]:
+        """On a thread: the bytes, then all records together; how attempts ended, and what the ledger says to it."""
+        good, bad = self._store(batch)
+        if not good:
+            return good, bad, {}
+        event = Event("succeeded", time.time(), {"cached": False})
+        endings = [Ending(live.id, live.epoch, event, record, bool(live.request.lost)) for live, record in good]
+        try:
+            return good, bad, self._engine.scribe.ended(endings)
+        except Exception as error:
+            return good, bad, error
+
+    def _store(self, batch: list[tuple[Live, Report]]) -> tuple[_Good, _Bad]:
         """On a thread: bytes first, durable before any record names them."""
-        good: list[tuple[Live, Record]] = []
-        bad: list[tuple[Live, WeftError]] = []
+        good: _Good = []
+        bad: _Bad = []
         calls = [(live, report.outcome) for live, report in batch if report.outcome is not None]
         small = [data for _, outcome in calls for data in _small(outcome)]
         try:

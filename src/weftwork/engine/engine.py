@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,9 @@ class Engine:
     """Gets calculations: from the record, from whoever makes it already, or by running it. Async; one loop, on which it
     is made."""
 
-    def __init__(self, store: Store, ledger: Ledger, owner: str, sites: Sites, binder: Binder, home: Path) -> None:
+    def __init__(
+        self, store: Store, ledger: Ledger, scribe: Scribe, owner: str, sites: Sites, binder: Binder, home: Path
+    ) -> None:
         self.store = store
         self.ledger = ledger
         self.owner = owner
@@ -67,7 +69,7 @@ class Engine:
         self.home = home
         self.folders = Folders(home / "jobs", store, binder)
         self.logs = home / "logs"
-        self.scribe = Scribe(ledger, owner)
+        self.scribe = scribe
         self.known = Known(ledger, self.scribe, asyncio.get_running_loop())
         self.leaving = Leaving(self)
         self.remaking = Remaking(self)
@@ -286,18 +288,8 @@ class Engine:
         self.scribe.append(live.id, live.epoch, Event("retried", time.time(), data))
         live.retry = live.loop.call_later(delay, self.dispatch, live)
 
-    async def succeeded(self, ends: Sequence[tuple[Live, Record]]) -> None:
-        """Write the records of attempts that succeeded, all together, and only then tell."""
-        event = Event("succeeded", time.time(), {"cached": False})
-        try:
-            answers = await self.scribe.end(
-                [Ending(live.id, live.epoch, event, record, bool(live.request.lost)) for live, record in ends]
-            )
-        except Exception as error:
-            # Nothing is told that is not durable: the jobs stay live in the ledger, for whoever comes after us.
-            for live, _ in ends:
-                self.settle(live, None, internal(error))
-            return
+    async def succeeded(self, ends: Sequence[tuple[Live, Record]], answers: Mapping[str, Record | None]) -> None:
+        """Tell of attempts that succeeded, whose records are durable."""
         refused = await conflicts_refused(self, [live for live, _ in ends if live.strict])
         for live, record in ends:
             if live.done:

@@ -272,9 +272,14 @@ class Shared:
             try:
                 yield
             except BaseException:
-                for each in self._fresh:
-                    (self._frames if isinstance(each, int) else self._requests).pop(each, None)
+                self.forget()
                 raise
+
+    def forget(self) -> None:
+        """Look up again what was found or written since the transaction began."""
+        for each in self._fresh:
+            (self._frames if isinstance(each, int) else self._requests).pop(each, None)
+        self._fresh.clear()
 
 
 def _frame(tx: Transaction, text: str) -> int:

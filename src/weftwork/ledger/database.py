@@ -37,6 +37,10 @@ class Transaction(Protocol):
 
     def all(self, sql: str, parameters: Row = ()) -> list[Any]: ...
 
+    def part(self) -> AbstractContextManager[None]:
+        """A part of a transaction that is undone by itself when the block raises."""
+        ...
+
     def joined(self, expression: str) -> str:
         """An SQL aggregate: the texts of an expression, joined by commas."""
         ...

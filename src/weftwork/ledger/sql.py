@@ -13,9 +13,23 @@ from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import Checksum
 from weftwork.core.job import Event, Record
 from weftwork.core.placement import Resources
-from weftwork.ledger import claims, conflicts, jobs, makers, owners, pins, runs, sampling, slots, views, waits
+from weftwork.ledger import claims, conflicts, makers, owners, pins, runs, sampling, views, waits
 from weftwork.ledger.database import Database
-from weftwork.ports import Claim, Claimed, ConflictRow, Ending, JobRow, Owner, PinRow, RunRow, StepRow
+from weftwork.ledger.writing import Writing
+from weftwork.ports import (
+    Answers,
+    Batch,
+    Claim,
+    Claimed,
+    ConflictRow,
+    Ending,
+    JobRow,
+    Owner,
+    PinRow,
+    RunRow,
+    StepRow,
+    Wants,
+)
 
 
 class SqlLedger:
@@ -54,13 +68,16 @@ class SqlLedger:
 
     # Jobs
 
-    def claim(self, owner: str, claims_: Sequence[Claim]) -> list[Claimed]:
-        if not claims_:
-            return []
+    def write(self, owner: str, batch: Batch) -> Answers:
+        if not batch:
+            return Answers()
         with self._shared.settled(), self._database.write() as tx:
             number = owners.number(tx, owner)
             living = owners.Living(tx, self._alive)
-            return claims.Claiming(tx, number, owner, living, self._shared).run(claims_)
+            return Writing(tx, number, owner, living, self._shared).write(batch)
+
+    def claim(self, owner: str, claims: Sequence[Claim]) -> list[Claimed]:
+        return self.write(owner, Batch(claims=claims)).good().claims
 
     def follow(self, owner: str, jobs_: Sequence[str]) -> dict[str, Claimed | JobRow]:
         names = list(dict.fromkeys(jobs_))
@@ -76,16 +93,10 @@ class SqlLedger:
         return answers
 
     def append(self, owner: str, events: Sequence[tuple[str, int, Event]]) -> set[str]:
-        if not events:
-            return set()
-        with self._database.write() as tx:
-            return jobs.append(tx, owners.number(tx, owner), events)
+        return self.write(owner, Batch(events=events)).good().events
 
     def end(self, owner: str, endings: Sequence[Ending]) -> dict[str, Record | None]:
-        if not endings:
-            return {}
-        with self._database.write() as tx:
-            return jobs.end(tx, owners.number(tx, owner), endings)
+        return self.write(owner, Batch(endings=endings)).good().endings
 
     def withdraw(self, owner: str, jobs_: Sequence[str], cancel: str | None = None) -> set[str]:
         with self._database.write() as tx:
@@ -195,15 +206,11 @@ class SqlLedger:
         running: Callable[[str], bool] = lambda holder: False,
         freed: Sequence[str] = (),
     ) -> set[str]:
-        slots.refuse_too_large(capacity, wants)
-        with self._database.write() as tx:
-            number = owners.number(tx, owner)
-            slots.free(tx, number, freed)
-            return slots.take(tx, number, host, capacity, wants, owners.Living(tx, self._alive), running)
+        asked = Wants(host, capacity, wants, running)
+        return self.write(owner, Batch(freed=freed, slots=asked)).good().slots
 
     def free_slots(self, owner: str, holders: Sequence[str]) -> None:
-        with self._database.write() as tx:
-            slots.free(tx, owners.number(tx, owner), holders)
+        self.write(owner, Batch(freed=holders)).good()
 
     # Runs
 
@@ -220,9 +227,7 @@ class SqlLedger:
             runs.request_cancel(tx, run, by)
 
     def set_steps(self, owner: str, steps: Sequence[StepRow]) -> None:
-        if steps:
-            with self._database.write() as tx:
-                runs.set_steps(tx, owners.number(tx, owner), steps)
+        self.write(owner, Batch(steps=steps)).good()
 
     def end_run(self, owner: str, run: str, state: str, outcome: Mapping[str, Any], time: float) -> None:
         with self._database.write() as tx:

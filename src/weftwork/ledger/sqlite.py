@@ -49,6 +49,19 @@ class _Transaction:
     def all(self, sql: str, parameters: Row = ()) -> list[Any]:
         return self._connection.execute(sql, parameters).fetchall()
 
+    @contextlib.contextmanager
+    def part(self) -> Iterator[None]:
+        self._connection.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            # A full disk has rolled back everything already.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK TO part")
+                self._connection.execute("RELEASE part")
+            raise
+        self._connection.execute("RELEASE part")
+
     def joined(self, expression: str) -> str:
         return f"group_concat({expression})"
 

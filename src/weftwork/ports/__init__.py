@@ -6,6 +6,7 @@ implementation to them.
 
 from __future__ import annotations
 
+from weftwork.ports.batches import Answers, Batch, Wants
 from weftwork.ports.ledger import (
     Claim,
     Claimed,
@@ -36,6 +37,8 @@ from weftwork.ports.shell import Ran, Shell
 from weftwork.ports.stores import Files, Store
 
 __all__ = [
+    "Answers",
+    "Batch",
     "Call",
     "CallOutcome",
     "Claim",
@@ -61,5 +64,6 @@ __all__ = [
     "StepRow",
     "Store",
     "Task",
+    "Wants",
     "Wrapping",
 ]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import Checksum
 from weftwork.core.job import Event, Job, Record
 from weftwork.core.placement import Placement, Resources
+
+if TYPE_CHECKING:
+    from weftwork.ports.batches import Answers, Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,11 @@ class Ledger(Protocol):
 
     def release(self, owner: str) -> None:
         """The owner ends well: its lease ends at once, so that others may take over what is left."""
+        ...
+
+    def write(self, owner: str, batch: Batch) -> Answers:
+        """All parts of a batch in one transaction, in its order; each is answered as the method for it alone would, and
+        what one of them raises, which is told in the answers, neither undoes nor fails the others."""
         ...
 
     def claim(self, owner: str, claims: Sequence[Claim]) -> list[Claimed]:
