@@ -24,6 +24,7 @@ ADAPTERS = {
     "bubblewrap": ("test_bubblewrap.py",),
     "registry": ("test_images.py",),
     "slurm": ("test_slurm.py", "test_slurm_faults.py", "test_cluster_engine.py"),
+    "gridengine": ("test_gridengine.py",),
     "sshd": ("test_shells.py",),
 }
 """The test files of each real system, below tests/sites."""
