@@ -14,6 +14,7 @@ from itertools import repeat
 from typing import Any
 
 from weftwork.core.checksum import Checksum, canonical
+from weftwork.core.direct import direct
 from weftwork.core.values import Ref, Type
 
 TAG = "weft.calculation.v1"
@@ -95,6 +96,7 @@ def _shape(kind: Type) -> Any:
     return document if isinstance(document, str) else canonical(document)
 
 
+@direct
 @dataclass(frozen=True, slots=True)
 class Calculation:
     """One calculation: a frame and its inputs, sorted by name; ``key`` is worked out once."""

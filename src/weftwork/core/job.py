@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from weftwork.core.checksum import Checksum
+from weftwork.core.direct import direct
 from weftwork.core.values import Ref
 from weftwork.errors import Conflict, Invalid, WeftError, from_document
 
@@ -20,6 +21,7 @@ ENDED: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
 Kind = Literal["queued", "submitted", "started", "retried", "taken over", "succeeded", "failed", "cancelled", "noted"]
 
 
+@direct
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened to a job. ``time`` is seconds since 1970, UTC; ``data`` depends on the kind:
@@ -92,6 +94,7 @@ def fold(job: Job, events: Iterable[Event]) -> Job:
     return job
 
 
+@direct
 @dataclass(frozen=True, slots=True)
 class Record:
     """The evidence: which outputs a calculation gave, where, when, with what observed.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from weftwork.core.checksum import Checksum, shorten
+from weftwork.core.direct import direct
 from weftwork.core.types import (
     ANY,
     ANY_JSON,
@@ -42,6 +43,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@direct
 @dataclass(frozen=True, slots=True)
 class Ref:
     """A value by name: its concrete type, the checksum of its canonical bytes, their number."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import Checksum
+from weftwork.core.direct import direct
 from weftwork.core.job import Record
 from weftwork.core.module import Module
 from weftwork.core.placement import Placement
@@ -20,6 +21,7 @@ LAST = ", the last to wait for it"
 """Ends the name of who cancelled a job by withdrawing. Whoever began to wait at that very moment claims it anew."""
 
 
+@direct
 @dataclass(frozen=True, slots=True)
 class Request:
     """A calculation to be got: with what runs it, where, and for which step of which run.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import Checksum
+from weftwork.core.direct import direct
 from weftwork.core.job import Event, Job, Record
 from weftwork.core.placement import Placement, Resources
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from weftwork.ports.batches import Answers, Batch
 
 
+@direct
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What an owner asks of the ledger for one calculation: a result, or the right to make it.
@@ -32,6 +34,7 @@ class Claim:
     lost: bool = False
 
 
+@direct
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """The answer to a :class:`Claim`.
@@ -50,6 +53,7 @@ class Claimed:
     record: Record | None = None
 
 
+@direct
 @dataclass(frozen=True, slots=True)
 class Ending:
     """How a job ended, written together with its record: ``event`` is succeeded, failed or cancelled.

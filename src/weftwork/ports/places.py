@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import Checksum
+from weftwork.core.direct import direct
 from weftwork.core.module import Module
 from weftwork.core.placement import Placement, Resources
 from weftwork.core.values import Type
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from weftwork.node.job import Job, Limits
 
 
+@direct
 @dataclass(frozen=True, slots=True)
 class Call:
     """A task of the function lane: call the function of a module's bundle with inputs by checksum."""
@@ -43,6 +45,7 @@ class Process:
 Task = Call | Process
 
 
+@direct
 @dataclass(frozen=True, slots=True)
 class CallOutcome:
     """How a call ended: its outputs (or an error), and what was observed.
@@ -61,6 +64,7 @@ class CallOutcome:
     log: bytes = b""
 
 
+@direct
 @dataclass(frozen=True, slots=True)
 class Report:
     """A state that a scheduler pushes about a task, by its name.
