@@ -44,6 +44,17 @@ def test_results_come_in_order_with_constants_and_several_columns(place: Place, 
     assert list(weft.map(work.double, [5], log=place.log)) == [10]
 
 
+def test_what_has_ended_is_given_while_a_later_call_of_its_chunk_runs(place: Place, session: Embedded) -> None:
+    list(work.slow.map(range(100, 104), itertools.repeat(0.0), log=place.log))
+    results = work.slow.map(range(4), [0.0, 0.0, 0.0, 60.0], log=place.log)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    results.close()
+
+
+def test_a_long_call_at_the_head_keeps_no_worker_idle(place: Place, session: Embedded) -> None:
+    assert list(work.herd.map(range(200), behind=100, log=place.log)) == list(range(200))
+
+
 def test_an_error_is_raised_where_its_result_would_have_come(place: Place, session: Embedded) -> None:
     ways = ["well"] * 5 + ["raise"] + ["well"] * 5
     results = faults.flawed.map(ways, range(11), log=place.log)

@@ -33,6 +33,18 @@ def slow(log: str, value: int, seconds: float) -> int:
 
 
 @weft.module
+def herd(log: str, value: int, behind: int) -> int:
+    """The first ends when so many others have begun."""
+    note(log, f"herd {value}")
+    until = time.monotonic() + 30
+    while value == 0 and len(Path(log).read_text().splitlines()) <= behind:
+        if time.monotonic() > until:
+            raise TimeoutError(f"fewer than {behind} others were begun in 30 s")
+        time.sleep(0.01)
+    return value
+
+
+@weft.module
 def total(log: str, values: list[int]) -> int:
     note(log, f"total {sum(values)}")
     return sum(values)
