@@ -48,7 +48,7 @@ class Outputs(Mapping[str, Any]):
 
 def shaped(values: Mapping[str, Any]) -> Any:
     """What a caller gets: the one output ``result`` itself, else all outputs by name."""
-    return values["result"] if set(values) == {"result"} else Outputs(values)
+    return values["result"] if len(values) == 1 and "result" in values else Outputs(values)
 
 
 def _as_the_caller_sees_it(error: CalculationFailed) -> CalculationFailed:

@@ -193,31 +193,33 @@ class Binder:
 
         Where bytes are lost, ``again`` gives the records with their bytes made again.
         """
-        read, lost = self._small(records)
+        read, later, lost = self._small(records)
         if lost:
             records = again(records)
-            read, _ = self._small(records)
+            read, later, _ = self._small(records)
         values = iter(read)
         for record in records:
-            some = [next(values) for _ in record.outputs]
-            yield (
-                {name: value for (name, _), value in zip(record.outputs, some, strict=True)}
-                if _LATER not in some
-                else self._decoded(record, again)
-            )
+            # The outputs lead: when there are no more of them, no value has been taken yet.
+            some = {name: value for (name, _), value in zip(record.outputs, values, strict=False)}
+            yield self._decoded(record, again) if later and _LATER in some.values() else some
 
-    def _small(self, records: Sequence[Record]) -> tuple[list[Any], bool]:
-        """The values of the outputs one after the other, ``_LATER`` for those that are not small, or not there; and
-        whether small ones are lost."""
+    def _small(self, records: Sequence[Record]) -> tuple[list[Any], bool, bool]:
+        """The values of the outputs one after the other, ``_LATER`` for those that are not small, or not there; whether
+        there are any of these, and whether small ones are lost."""
         refs = [ref for each in records for _, ref in each.outputs]
-        small = {ref.checksum for ref in refs if ref.size <= _SMALL and ref.type.inline}
+        # Asked once: bytes of a text may be those of a number as well, and are read as what the reference says.
+        inline = [ref.type.inline for ref in refs]
+        small = {ref.checksum for ref in itertools.compress(refs, inline) if ref.size <= _SMALL}
         try:
             held = self._store.get_many(list(small))
         except Corrupt:
             held = {}
-        found = [held.get(ref.checksum) if ref.type.inline else None for ref in refs]
-        values = iter(from_canonical_all([data for data in found if data is not None]))
-        return [_LATER if data is None else next(values) for data in found], len(held) < len(small)
+        found = [held.get(ref.checksum) if plain else None for ref, plain in zip(refs, inline, strict=True)]
+        values = from_canonical_all([data for data in found if data is not None])
+        if len(values) == len(found):
+            return values, False, False
+        rest = iter(values)
+        return [_LATER if data is None else next(rest) for data in found], True, len(held) < len(small)
 
     def _decoded(self, record: Record, again: Again) -> dict[str, Any]:
         for left in range(_TRIES, -1, -1):

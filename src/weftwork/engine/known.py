@@ -36,6 +36,6 @@ class Known:
     def answered(self, calculations: Sequence[Calculation], placement: Placement) -> Noted:
         """Have it written down that records answered these."""
         noted: Noted = concurrent.futures.Future()
-        claims = [Claim(each, placement, answered=True) for each in calculations]
+        claims = [Claim(each, placement, None, None, True) for each in calculations]
         self._loop.call_soon_threadsafe(self._scribe.answered, claims, noted)
         return noted

@@ -7,6 +7,7 @@ The encoders are written out by hand, with what repeats kept ready: a general on
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from json.encoder import encode_basestring_ascii
 from math import isfinite
@@ -25,6 +26,13 @@ def prefix(key: str) -> int:
     No more, since each byte of it is in an index that is written to all over: keys are random.
     """
     return int(key[:8], 16) >> 1
+
+
+def prefixes(keys: Sequence[str]) -> list[int]:
+    """:func:`prefix` of each."""
+    return [
+        number >> 1 for number in struct.unpack(f">{len(keys)}I", bytes.fromhex("".join([key[:8] for key in keys])))
+    ]
 
 
 _known: dict[tuple[str, int], tuple[Type, str, str]] = {}

@@ -26,7 +26,7 @@ def records(tx: Transaction, keys: Sequence[Checksum]) -> dict[Checksum, Record]
         tx,
         "'[\"' || c.key || '\",' || r.body || ']'",
         "calculation c JOIN record r ON r.calculation = c.id AND r.rank = 'answer' WHERE c.prefix = column1",
-        [(documents.prefix(key),) for key in keys],
+        list(zip(documents.prefixes(keys))),
     )
     bodies = dict(rows)
     return {key: documents.record_of(key, bodies[key]) for key in keys if key in bodies}

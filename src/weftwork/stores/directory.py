@@ -19,6 +19,7 @@ import io
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -59,7 +60,7 @@ class DirectoryStore:
         return self.put_many([data])[0]
 
     def put_many(self, buffers: Sequence[bytes]) -> list[Checksum]:
-        names = [Checksum.of(data) for data in buffers]
+        names = Checksum.of_all(buffers)
         small: dict[bytes, bytes] = {}
         large: dict[Checksum, bytes] = {}
         for name, data in zip(names, buffers, strict=True):
@@ -200,10 +201,12 @@ class DirectoryStore:
         return self._verified(checksum, data)
 
     def get_many(self, checksums: Sequence[Checksum]) -> dict[Checksum, bytes]:
-        names = {bytes.fromhex(each): each for each in map(Checksum, checksums)}
+        names = {bytes.fromhex(each): each if type(each) is Checksum else Checksum(each) for each in checksums}
         with disk.translated(self.root):
             found = self._packed.get(list(names))
-            out = {(name := names[digest]): self._verified(name, data) for digest, data in found.items()}
+            for digest in [digest for digest, data in found.items() if sha256(data).digest() != digest]:
+                raise corrupt(names[digest], Checksum.of(found[digest]), str(self.root))
+            out = {names[digest]: data for digest, data in found.items()}
             if len(found) < len(names):
                 for digest, name in names.items():
                     if digest not in found and self._files.has(name):

@@ -89,7 +89,7 @@ class Packed:
     def _write(self, buffers: Mapping[bytes, bytes]) -> None:
         """Looked up by the connection that writes: its pages stay in memory, where a reader's go with every commit."""
         with self._database.write() as connection:
-            there = dict(_data(connection, list(buffers)))
+            there = _data(connection, list(buffers))
             wrong = [name for name, data in there.items() if buffers[name] != data]
             _delete(connection, wrong)
             names = [name for name in buffers if name not in there] + wrong if there else list(buffers)
@@ -104,7 +104,7 @@ class Packed:
     def get(self, names: Sequence[bytes]) -> dict[bytes, bytes]:
         """Those that are there."""
         with self._database.look() as connection:
-            return dict(_data(connection, names))
+            return _data(connection, names)
 
     def sizes(self, names: Sequence[bytes]) -> dict[bytes, int]:
         """The sizes of those that are there."""
@@ -162,14 +162,18 @@ def _sized(digests: bytes | None, sizes: str | None) -> Iterator[tuple[bytes, in
             yield digests[32 * index : 32 * index + 32], int(size)
 
 
-def _data(connection: sqlite3.Connection, names: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+def _data(connection: sqlite3.Connection, names: Sequence[bytes]) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
     for some, prefixes in _chunks(names, _BATCH):
         digests, sizes, joined = connection.execute(_DATA, (prefixes,)).fetchone()
-        wanted, start = set(some), 0
-        for name, size in _sized(digests, sizes):
-            if name in wanted:
-                yield name, joined[start : start + size]
-            start += size
+        if digests is not None:
+            wanted, lengths = set(some), list(map(int, str(sizes).split(",")))
+            found.update(
+                (name, joined[end - size : end])
+                for at, size, end in zip(itertools.count(0, 32), lengths, itertools.accumulate(lengths), strict=False)
+                if (name := digests[at : at + 32]) in wanted
+            )
+    return found
 
 
 def _delete(connection: sqlite3.Connection, names: Collection[bytes]) -> None:

@@ -32,8 +32,15 @@ class Recent:
 
     def keep(self, buffers: Iterable[tuple[Checksum, bytes]]) -> None:
         """Keep those that are small enough."""
+        given = dict(buffers)
         with self._writing:
-            for name, data in buffers:
+            # Most often all of them are small, new, and few enough: then nothing is done for each.
+            size = sum(map(len, given.values())) + _ENTRY * len(given)
+            if size <= _LARGEST and self._size + size <= self._half and self._young.keys().isdisjoint(given):
+                self._young.update(given)
+                self._size += size
+                return
+            for name, data in given.items():
                 size = len(data) + _ENTRY
                 if size > _LARGEST or name in self._young:
                     continue
