@@ -147,13 +147,15 @@ class Collector:
         except (WeftError, OSError) as error:
             failure = StagingFailed(f"the results could not be stored: {error}")
             return [], [(live, failure) for live, _ in batch]
+        # One time for what is written together.
+        now = time.time()
         for live, report in batch:
             try:
                 self._check(live, report)
                 if report.outcome is not None:
-                    record = self._called(live, report.outcome, named)
+                    record = self._called(live, report.outcome, named, now)
                 else:
-                    record = self._processed(live)
+                    record = self._processed(live, now)
             except WeftError as error:
                 bad.append((live, error))
             except OSError as error:
@@ -182,8 +184,8 @@ class Collector:
         if error is not None:
             raise error
 
-    def _called(self, live: Live, outcome: CallOutcome, named: Mapping[int, Checksum]) -> Record:
-        """The record of a call whose small buffers are stored; ``named`` by their identity."""
+    def _called(self, live: Live, outcome: CallOutcome, named: Mapping[int, Checksum], now: float) -> Record:
+        """The record of a call whose small buffers are stored; ``named`` by their identity. ``now`` is that of its batch."""
         for each in outcome.buffers:
             if isinstance(each, Path):
                 self._engine.store.put_file(each, move=True)
@@ -194,7 +196,7 @@ class Collector:
             else:
                 checksum, size = named[id(data)], len(data)
             outputs.append((name, Ref(kind, checksum, size)))
-        return _record(live, outputs, dict(outcome.observed))
+        return _record(live, outputs, dict(outcome.observed), now)
 
     def _keep_log(self, live: Live, log: bytes) -> None:
         if log:
@@ -202,7 +204,7 @@ class Collector:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / f"{live.task}.stderr").write_bytes(log)
 
-    def _processed(self, live: Live) -> Record:
+    def _processed(self, live: Live, now: float) -> Record:
         folders = self._engine.folders
         folder = folders.path(live.task)
         outcome = read_outcome(str(folder))
@@ -220,7 +222,7 @@ class Collector:
         ]
         if executable:
             observed["executable"] = executable
-        return _record(live, outputs, observed)
+        return _record(live, outputs, observed, now)
 
 
 def _small(outcome: CallOutcome) -> list[bytes]:
@@ -234,9 +236,9 @@ def _host() -> str:
     return socket.gethostname()
 
 
-def _record(live: Live, outputs: list[tuple[str, Ref]], observed: dict[str, Any]) -> Record:
+def _record(live: Live, outputs: list[tuple[str, Ref]], observed: dict[str, Any], now: float) -> Record:
     observed.setdefault("host", _host())
     observed["site"] = live.site.name
     # What may come out otherwise each time is its own job's alone, and no evidence against another result.
     reusable = live.request.module.deterministic and not observed.get("outside")
-    return Record(live.key, tuple(sorted(outputs)), time.time(), reusable, observed)
+    return Record(live.key, tuple(sorted(outputs)), now, reusable, observed)

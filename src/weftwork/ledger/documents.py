@@ -78,7 +78,20 @@ def record_text(record: Record) -> str:
         _, quoted, kind = _texts(name, ref.type)
         parts.append(f'[{quoted},{kind},"' + ref.checksum + f'",{ref.size}]')
     reusable = "true" if record.reusable else "false"
-    return f"[{float(record.created)!r},{reusable},[{','.join(parts)}],{_object(record.observed)}]"
+    return f"[{_time_text(record.created)},{reusable},[{','.join(parts)}],{_object(record.observed)}]"
+
+
+_last: tuple[float, str] = (0.0, "0.0")
+
+
+def _time_text(time: float) -> str:
+    """A time as JSON. What was made together shares the number itself, and writing one costs as much as the rest of the row."""
+    global _last
+    known, text = _last
+    if known is not time:
+        text = repr(float(time))
+        _last = time, text
+    return text
 
 
 def record_of(key: Checksum, body: Sequence[Any]) -> Record:
