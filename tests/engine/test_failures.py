@@ -14,7 +14,10 @@ from engine_place import Place
 
 import weftwork as weft
 from weftwork import errors
+from weftwork.core.placement import Resources
+from weftwork.core.step import Overrides
 from weftwork.embedded import Embedded
+from weftwork.ledger import owners
 
 WAYS = {
     "raise": (errors.Raised, "ValueError: no 3"),
@@ -168,3 +171,14 @@ def _write(tool: object, says: str) -> None:
         file.write(f"#!/bin/sh\necho {says}\n")
     os.chmod(path + ".new", stat.S_IRWXU)
     os.replace(path + ".new", path)
+
+
+def test_commands_whose_folder_cannot_be_made_give_their_slots_back(place: Place, session: Embedded) -> None:
+    (place.home / "jobs").write_text("no folder")
+    for value in range(3):
+        inputs = {"log": place.log, "value": value, "seconds": 0.0}
+        with pytest.raises(errors.Unavailable, match="cannot be made"):
+            session.submit(work.command, inputs, Overrides(retries=0)).result(20)
+    ledger, owner = session.home.ledger, session.engine.owner
+    everything = Resources(cpus=2)
+    place.until(lambda: ledger.take_slots(owner, owners.host(), everything, [("all", everything)]))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -76,3 +78,20 @@ class TestLocalScheduler(SchedulerContract):
         connection = connect_or_start(str(place.home.folder))
         connection.close()
         place.home.close()
+
+    def test_a_process_that_has_its_slots_asks_for_none_and_frees_them(
+        self, place: ThisMachine, tmp_path: Path
+    ) -> None:
+        ledger, owner = place.home.ledger, place.owner
+        everything = [("has-1", Resources(cpus=2))]
+        assert ledger.take_slots(owner.id, owner.host, Resources(cpus=2), everything) == {"has-1"}
+        ends: list[Report] = []
+
+        async def run() -> None:
+            async with place.scheduler() as scheduler:
+                task = place.process("has-1", noting("has-1", tmp_path / "note", 0.0, 0), Resources(cpus=2))
+                await asyncio.wait_for(scheduler.run([replace(task, held=True)], ends.append), 30)
+
+        asyncio.run(run())
+        assert [report.state for report in ends] == ["started", "ended"]
+        assert ledger.take_slots(owner.id, owner.host, Resources(cpus=2), [("next", Resources(cpus=2))]) == {"next"}

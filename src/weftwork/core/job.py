@@ -59,6 +59,11 @@ class Job:
         return None if self.error is None else from_document(dict(self.error))
 
 
+def task_name(job: str, attempt: int) -> str:
+    """What an attempt at a job is called, wherever it is tried: unique in the world."""
+    return f"{job}-{attempt}"
+
+
 def advance(job: Job, event: Event) -> Job:
     """The job after an event. An ended job does not change: a late event is a :class:`~weftwork.errors.Conflict`."""
     if not job.live and event.kind != "noted":

@@ -44,7 +44,7 @@ from weftwork.errors import (
     Unavailable,
     WeftError,
 )
-from weftwork.ports import Call, Claim, Claimed, Ending, Ledger, Report, Site, Sites, Store
+from weftwork.ports import Call, Claim, Claimed, Ending, First, Ledger, Report, Site, Sites, Store
 
 LEASE = 30.0
 """Seconds after which a silent owner on another host is taken for dead."""
@@ -162,13 +162,14 @@ class Engine:
         A record answers whether or not its bytes are there: who reads them has them made again.
         """
         try:
-            answers = await self.scribe.claim([_claim_of(live.request) for live in lives])
+            answers = await self.scribe.claim([_claim_of(live) for live in lives])
         except Exception as error:
             for live in lives:
                 self.settle(live, None, internal(error))
             return
         for live, answer in zip(lives, answers, strict=True):
             live.id, live.epoch, live.attempt = answer.job, answer.epoch, answer.attempt
+            live.submitted, live.held = answer.submitted, answer.held
             live.own = answer.answer == "hit" or (answer.answer == "mine" and answer.epoch == 1)
             if answer.record is None:
                 self._begin(live, answer)
@@ -376,5 +377,10 @@ class Engine:
         return Call(live.task, live.id, request.calculation, request.module, request.placement.resources)
 
 
-def _claim_of(request: Request) -> Claim:
-    return Claim(request.calculation, request.placement, request.run, request.step, lost=bool(request.lost))
+def _claim_of(live: Live) -> Claim:
+    request, first = live.request, None
+    if not isinstance(request.module.program, Function):
+        first = First(live.site.name, live.site.scheduler.machine)
+    return Claim(
+        request.calculation, request.placement, request.run, request.step, lost=bool(request.lost), first=first
+    )

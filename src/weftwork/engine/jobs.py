@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import Checksum
 from weftwork.core.direct import direct
-from weftwork.core.job import Record
+from weftwork.core.job import Record, task_name
 from weftwork.core.module import Module
 from weftwork.core.placement import Placement
 from weftwork.errors import Cancelled, WeftError
@@ -52,6 +52,7 @@ class Live:
     ``own``: the ledger made the job for this very request, and shows its run and step.
     ``retry`` is what will try it once more; ``restored`` counts how often it missed bytes of its inputs, ``uncounted`` the
     attempts that ended so, which are nobody's failure.
+    ``submitted``: its first attempt was written down with the claim, and ``held``: has its slots.
     ``noted``: its id will be there, where a record answered it before it was written down.
     """
 
@@ -61,6 +62,8 @@ class Live:
     id: str = ""
     epoch: int = 0
     attempt: int = 0
+    submitted: bool = False
+    held: bool = False
     cached: bool = False
     followed: bool = False
     own: bool = False
@@ -84,7 +87,7 @@ class Live:
     @property
     def task(self) -> str:
         """The name of the present attempt, unique in the world."""
-        return f"{self.id}-{self.attempt}"
+        return task_name(self.id, self.attempt)
 
     @property
     def shareable(self) -> bool:

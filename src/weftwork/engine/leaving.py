@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from weftwork.core.job import Event
+from weftwork.core.job import Event, task_name
 from weftwork.core.module import Function
 from weftwork.engine.jobs import LAST, Live, Waiter
 from weftwork.errors import Cancelled, Conflict, WeftError
@@ -119,7 +119,7 @@ class Leaving:
 
     async def end_orphan(self, job: str, answer: Claimed, by: str) -> None:
         """End a job that a dead owner left: what still runs of it, then the job."""
-        task = f"{job}-{answer.attempt}"
+        task = task_name(job, answer.attempt)
         for scheduler in self._engine.sites.schedulers():
             if task in await scheduler.find([task]):
                 await scheduler.cancel([task])

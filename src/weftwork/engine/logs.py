@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from weftwork.core.job import task_name
 from weftwork.ports import Ledger
 
 _LIMIT = 64 * 2**20
@@ -17,7 +18,7 @@ def files(home: Path, ledger: Ledger, job: str) -> list[tuple[Path, int]]:
     if row.job.live:
         found.extend(_live(ledger, row.job.id))
     else:
-        found.extend(_left(home, f"{row.job.id}-{row.job.attempt}", {path.name for path, _ in found}))
+        found.extend(_left(home, task_name(row.job.id, row.job.attempt), {path.name for path, _ in found}))
     return found
 
 

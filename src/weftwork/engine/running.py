@@ -40,21 +40,36 @@ class Running:
 
     async def _attempt(self, live: Live) -> None:
         """A fresh attempt: its name is durable before it is handed over. Its folder may be there earlier: nobody runs it."""
-        engine, request = self._engine, live.request
+        engine = self._engine
         live.attempt += 1
-        submitted = Event("submitted", time.time(), {"attempt": live.attempt, "site": live.site.name})
-        resources = request.placement.resources
-        written, folder = await asyncio.gather(
-            engine.scribe.written(live.id, live.epoch, submitted),
-            asyncio.to_thread(
-                engine.folders.write, live.task, request.calculation, request.module, resources, live.site
-            ),
+        submitted, live.submitted = live.submitted, False
+        held, live.held = live.held, False
+        handed = False
+        try:
+            writing = asyncio.to_thread(self._write, live)
+            if submitted:
+                folder = await writing
+            else:
+                written, folder = await asyncio.gather(self._submitted(live), writing)
+                if not written:
+                    engine.lost_lease(live)
+                    return
+            _go_on(live)
+            handed = True
+            await self._hand_over(live, folder, held)
+        finally:
+            if held and not handed:
+                engine.scribe.free(live.task)
+
+    async def _submitted(self, live: Live) -> bool:
+        event = Event("submitted", time.time(), {"attempt": live.attempt, "site": live.site.name})
+        return await self._engine.scribe.written(live.id, live.epoch, event)
+
+    def _write(self, live: Live) -> Path:
+        request = live.request
+        return self._engine.folders.write(
+            live.task, request.calculation, request.module, request.placement.resources, live.site
         )
-        if not written:
-            engine.lost_lease(live)
-            return
-        _go_on(live)
-        await self._hand_over(live, folder)
 
     async def _rejoin(self, live: Live) -> bool:
         """Go on with the attempt that a dead owner left: its outcome, or itself while it still runs."""
@@ -68,8 +83,8 @@ class Running:
             await self._hand_over(live, folder)
         return True
 
-    async def _hand_over(self, live: Live, folder: Path) -> None:
-        task = Process(live.task, live.id, folder, live.request.placement.resources)
+    async def _hand_over(self, live: Live, folder: Path, held: bool = False) -> None:
+        task = Process(live.task, live.id, folder, live.request.placement.resources, held)
         await live.site.scheduler.run([task], self._engine.report(live))
 
 

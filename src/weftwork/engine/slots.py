@@ -11,7 +11,7 @@ from weftwork.core.placement import Resources
 from weftwork.engine.jobs import internal
 from weftwork.engine.scribe import Scribe
 from weftwork.errors import Refused, WeftError
-from weftwork.ports import Wants
+from weftwork.ports import Machine, Wants
 
 INTERVAL = 0.02
 """Seconds between two looks while somebody waits for a slot that another process has."""
@@ -37,6 +37,7 @@ class Slots:
         self._scribe = scribe
         self._host = host
         self._running = running
+        self.machine = Machine(host, capacity)
         self.capacity = capacity
         self._ahead = max(AHEAD, 2 * capacity.cpus)
         self._waiting: dict[str, tuple[Resources, asyncio.Future[None]]] = {}

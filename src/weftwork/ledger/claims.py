@@ -10,17 +10,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from typing import Any, NamedTuple, TypeVar
 
 from weftwork.core.checksum import Checksum, canonical
-from weftwork.core.job import Event, Job, Record, fold
-from weftwork.core.placement import Placement
+from weftwork.core.job import Event, Job, Record, fold, task_name
+from weftwork.core.placement import Placement, Resources
 from weftwork.errors import NotFound
-from weftwork.ledger import documents, names, views
+from weftwork.ledger import documents, names, slots, views
 from weftwork.ledger.database import Row, Transaction, chunks, gather, insert, marks, next_id, values
 from weftwork.ledger.owners import Living
-from weftwork.ports import Claim, Claimed
+from weftwork.ports import Claim, Claimed, Machine
 
 T = TypeVar("T")
 
@@ -74,6 +75,7 @@ class Claiming:
         self._wanted: set[int] = set()
         self._taken: dict[int, int] = {}
         self._next = 0
+        self._first: dict[str, list[int]] = {}
         self._names: list[str] = []
 
     def run(self, claims: Sequence[Claim]) -> list[Claimed]:
@@ -82,7 +84,8 @@ class Claiming:
         told = iter(self._told([claim for claim in claims if claim.answered]))
         asked = iter(self._asked([claim for claim in claims if not claim.answered]))
         self._write()
-        return [next(told if claim.answered else asked) for claim in claims]
+        answers = [next(told if claim.answered else asked) for claim in claims]
+        return first_attempts(self._tx, self._owner, claims, answers) if self._first else answers
 
     def _told(self, claims: Sequence[Claim]) -> list[Claimed]:
         """Ended jobs for what records have answered: where these are is looked up by the statement that writes the jobs."""
@@ -133,7 +136,9 @@ class Claiming:
         self._next += 1
         self._queued.append((job, name, row.calculation, request, claim.step, 0 if cache else job))
         found[row.key] = row._replace(job=job, name=name, owner=self._owner, epoch=1) if cache else row
-        return Claimed("mine", name, 1)
+        if claim.first is not None:
+            self._first.setdefault(claim.first.site, []).append(job)
+        return Claimed("mine", name, 1, submitted=claim.first is not None)
 
     def _share(self, row: Known) -> tuple[Claimed, Known]:
         """The live job of the key: waited for, or taken from an owner who is dead."""
@@ -158,6 +163,11 @@ class Claiming:
                 f"SELECT {_CELLS}, column6, 1, 1, ?, 1, 'queued', ? FROM (VALUES {text}) AS v",
                 [self._owner, queued, *parameters],
             )
+        for site, jobs in self._first.items():
+            submitted = documents.event_text(Event("submitted", self._now, {"attempt": 1, "site": site}))
+            for chunk in chunks(jobs):
+                sql = f"UPDATE job SET events = events || ',' || ? WHERE id IN ({marks(len(chunk))})"
+                tx.run(sql, [submitted, *chunk])
         self._write_answered(queued)
         insert(tx, "waiter (job, owner)", sorted(self._waiters), "ON CONFLICT DO NOTHING")
         for numbers in chunks(sorted(self._wanted)):
@@ -185,6 +195,17 @@ class Claiming:
             keys = [Checksum(row[3]) for row in self._answered]
             lacking = next(key for key in keys if key not in views.records(self._tx, keys))
             raise NotFound(f"the key {lacking.short} has no usable record: nothing can have answered it")
+
+
+def first_attempts(tx: Transaction, owner: int, claims: Sequence[Claim], answers: Sequence[Claimed]) -> list[Claimed]:
+    """The answers, and for new jobs the slots of their first attempts where these are free."""
+    wants: dict[Machine, list[tuple[str, Resources]]] = {}
+    for claim, answer in zip(claims, answers, strict=True):
+        if answer.submitted and claim.first is not None and claim.first.machine is not None:
+            wanted = task_name(answer.job, 1), claim.placement.resources
+            wants.setdefault(claim.first.machine, []).append(wanted)
+    held = {holder for machine, some in wants.items() for holder in slots.take_free(tx, owner, machine, some)}
+    return [replace(each, held=True) if each.submitted and task_name(each.job, 1) in held else each for each in answers]
 
 
 def attempts(tx: Transaction, job: int) -> int:

@@ -11,9 +11,12 @@ from collections.abc import Callable, Sequence
 
 from weftwork.core.placement import Resources
 from weftwork.errors import Refused
-from weftwork.ledger.database import Transaction, chunks, insert, marks, next_id
+from weftwork.ledger.database import Row, Transaction, chunks, insert, marks, next_id
+from weftwork.ports import Machine
 
 Needs = tuple[int, int, int]
+
+_COLUMNS = "id, host, owner, holder, held, cpus, memory, gpus"
 
 
 def _needs(wanted: Resources) -> Needs:
@@ -78,26 +81,55 @@ def _queue(tx: Transaction, owner: int, host: str, wants: Sequence[tuple[str, Re
         rows = [
             (first + at, host, owner, holder, 0, *_needs(wanted)) for at, (holder, wanted) in enumerate(new.items())
         ]
-        insert(tx, "slot (id, host, owner, holder, held, cpus, memory, gpus)", rows)
+        insert(tx, f"slot ({_COLUMNS})", rows)
     return held
+
+
+class _Free:
+    """What of a host is free."""
+
+    def __init__(self, tx: Transaction, host: str, capacity: Resources) -> None:
+        used = tx.one(
+            "SELECT coalesce(sum(cpus), 0), coalesce(sum(memory), 0), coalesce(sum(gpus), 0) FROM slot "
+            "WHERE host = ? AND held = 1",
+            (host,),
+        )
+        limits = (capacity.cpus, capacity.memory, capacity.gpus)
+        self._left = [None if limit is None else limit - taken for limit, taken in zip(limits, used, strict=True)]
+
+    def give(self, needs: Sequence[int]) -> bool:
+        """Take what is needed, where all of it is there."""
+        left = [None if there is None else there - needed for there, needed in zip(self._left, needs, strict=True)]
+        if any(there is not None and there < 0 for there in left):
+            return False
+        self._left = left
+        return True
+
+
+def take_free(tx: Transaction, owner: int, machine: Machine, wants: Sequence[tuple[str, Resources]]) -> set[str]:
+    """Slots for new holders, in their order, as long as they are free and nobody waits; those that got some."""
+    if tx.one("SELECT 1 FROM slot WHERE host = ? AND held = 0 LIMIT 1", (machine.host,)):
+        return set()
+    free = _Free(tx, machine.host, machine.capacity)
+    first = next_id(tx, "slot")
+    rows: list[Row] = []
+    for holder, wanted in wants:
+        if not free.give(_needs(wanted)):
+            break
+        rows.append((first + len(rows), machine.host, owner, holder, 1, *_needs(wanted)))
+    if rows:
+        insert(tx, f"slot ({_COLUMNS})", rows)
+    return {row[3] for row in rows}
 
 
 def _grant(tx: Transaction, owner: int, host: str, capacity: Resources) -> set[str]:
     """Give what is free to those who wait, in their order; those of this owner that got theirs."""
-    used = tx.one(
-        "SELECT coalesce(sum(cpus), 0), coalesce(sum(memory), 0), coalesce(sum(gpus), 0) FROM slot "
-        "WHERE host = ? AND held = 1",
-        (host,),
-    )
-    limits = (capacity.cpus, capacity.memory, capacity.gpus)
-    free = [None if limit is None else limit - taken for limit, taken in zip(limits, used, strict=True)]
+    free = _Free(tx, host, capacity)
     granted, own = [], set()
     sql = "SELECT id, owner, holder, cpus, memory, gpus FROM slot WHERE host = ? AND held = 0 ORDER BY id"
     for identity, of, holder, *needs in tx.all(sql, (host,)):
-        left = [None if there is None else there - needed for there, needed in zip(free, needs, strict=True)]
-        if any(there is not None and there < 0 for there in left):
+        if not free.give(needs):
             break
-        free = left
         granted.append(identity)
         if of == owner:
             own.add(holder)

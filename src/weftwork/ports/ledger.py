@@ -18,12 +18,29 @@ if TYPE_CHECKING:
 
 @direct
 @dataclass(frozen=True, slots=True)
+class Machine:
+    """A host whose CPUs, memory and GPUs all processes of a home share, as slots."""
+
+    host: str
+    capacity: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class First:
+    """The first attempt at a job, to be begun with the job itself: at a ``site``, and where that takes slots, of which
+    ``machine``. It is named by :func:`weftwork.core.job.task_name`, and so is the holder of its slots."""
+
+    site: str
+    machine: Machine | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """What an owner asks of the ledger for one calculation: a result, or the right to make it.
 
     ``answered``: the owner has read a record that answers it already, and asks for nothing but the ended job that says so.
     ``lost`` says that the bytes of its result are gone: the record that stands is no answer, and the calculation is
-    made again by one job that all share.
+    made again by one job that all share. ``first``: where the claim makes a job, its first attempt is submitted with it.
     """
 
     calculation: Calculation
@@ -32,6 +49,7 @@ class Claim:
     step: str | None = None
     answered: bool = False
     lost: bool = False
+    first: First | None = None
 
 
 @direct
@@ -43,7 +61,8 @@ class Claimed:
     owner has it). ``waiting``: a live owner has ``job``, perhaps
     the caller itself by an earlier claim.
     ``mine``: this owner has the lease on ``job`` in this ``epoch``; ``attempt`` above 0 says that an earlier owner
-    died while it was trying, and its last attempt may still be found.
+    died while it was trying, and its last attempt may still be found. ``submitted``: the job is new, and the ``first`` attempt
+    of its claim is written down; ``held``: with its slots, which were free and nobody waited for.
     """
 
     answer: Literal["hit", "waiting", "mine"]
@@ -51,6 +70,8 @@ class Claimed:
     epoch: int = 0
     attempt: int = 0
     record: Record | None = None
+    submitted: bool = False
+    held: bool = False
 
 
 @direct

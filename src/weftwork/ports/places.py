@@ -18,6 +18,7 @@ from weftwork.errors import WeftError
 if TYPE_CHECKING:
     from weftwork.node.container import Container
     from weftwork.node.job import Job, Limits
+    from weftwork.ports.ledger import Machine
 
 
 @direct
@@ -34,12 +35,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """A task of the command lane: a prepared job folder, which holds ``job.json``."""
+    """A task of the command lane: a prepared job folder, which holds ``job.json``. ``held``: its name has its slots already;
+    they are the scheduler's to free."""
 
     name: str
     job: str
     folder: Path
     resources: Resources
+    held: bool = False
 
 
 Task = Call | Process
@@ -92,11 +95,15 @@ class Scheduler(Protocol):
     the given tasks that the place still knows, and ``run`` of such a task joins it instead of starting it again.
 
     ``takes``: the kinds of task, ``call`` and ``process``. ``lasting``: its calls are job folders as processes are: they
-    outlive this process, and the engine removes them when their record is durable.
+    outlive this process, and the engine removes them when their record is durable. ``machine``: whose slots its processes take,
+    where they take any.
     """
 
     takes: frozenset[str]
     lasting: bool
+
+    @property
+    def machine(self) -> Machine | None: ...
 
     async def run(self, tasks: Sequence[Task], report: Callable[[Report], None]) -> None: ...
 

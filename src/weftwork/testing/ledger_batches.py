@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from weftwork.core.job import Event
+from weftwork.core.job import Event, task_name
 from weftwork.core.placement import Resources
 from weftwork.errors import Conflict, Invalid, NotFound, Refused
-from weftwork.ports import Answers, Batch, Ledger, RunRow, StepRow, Wants
+from weftwork.ports import Answers, Batch, First, Ledger, Machine, RunRow, StepRow, Wants
 from weftwork.testing.ledger import GroundTruth, LedgerFixtures
 from weftwork.testing.ledger_samples import Living, calculation, claims, failed, record, succeeded
 
@@ -94,6 +94,45 @@ class BatchesContract(LedgerFixtures):
         (mine,) = ledger.claim(me, [replace(claim, answered=False) for claim in asked])
         assert ledger.job(mine.job).run == "a run of its own"
         assert truth.count("request") == truth.count("frame") == 1
+
+    def test_a_first_attempt_is_submitted_with_the_claim_that_makes_its_job(
+        self, ledger: Ledger, other: Ledger, truth: GroundTruth, me: str, you: Living
+    ) -> None:
+        ends, theirs = other.claim(you.id, claims(1, 2))
+        other.end(you.id, [succeeded(ends, calculation(1))])
+        first = First("a site", Machine(HOST, MACHINE))
+        hit, waits, one, same, two, three = ledger.claim(me, claims(1, 2, 3, 3, 4, 5, first=first))
+        assert [(each.submitted, each.held) for each in (hit, waits, same)] == [(False, False)] * 3
+        assert [(each.submitted, each.held) for each in (one, two, three)] == [(True, True)] * 2 + [(True, False)]
+        assert (waits.job, same.job) == (theirs.job, one.job)
+        assert truth.held(HOST) == (2, 0, 0)
+        for each in (one, two, three):
+            assert truth.events(each.job) == ["queued", "submitted"]
+            assert each.attempt == 0
+            (_, event) = ledger.events(each.job)[1]
+            assert dict(event.data) == {"attempt": 1, "site": "a site"}
+        # What is held has the attempt's name; what is not stands in no queue.
+        ledger.free_slots(me, [task_name(one.job, 1)])
+        assert truth.held(HOST) == (1, 0, 0)
+        assert ledger.take_slots(me, HOST, MACHINE, [("later", Resources())]) == {"later"}
+
+    def test_a_first_attempt_overtakes_nobody_who_waits_for_slots(
+        self, ledger: Ledger, truth: GroundTruth, me: str
+    ) -> None:
+        ledger.take_slots(me, HOST, MACHINE, [("small", Resources()), ("large", Resources(cpus=2))])
+        (mine,) = ledger.claim(me, claims(1, first=First("a site", Machine(HOST, MACHINE))))
+        assert (mine.submitted, mine.held) == (True, False)
+        (freed,) = ledger.write(me, Batch(freed=["small"], claims=claims(2, first=First("elsewhere")))).claims
+        assert (freed.submitted, freed.held) == (True, False)
+        assert truth.held(HOST) == (0, 0, 0)
+
+    def test_who_takes_over_a_submitted_job_knows_of_its_attempt(
+        self, ledger: Ledger, other: Ledger, me: str, you: Living
+    ) -> None:
+        other.claim(you.id, claims(1, first=First("a site")))
+        you.kill()
+        (mine,) = ledger.claim(me, claims(1, first=First("a site")))
+        assert (mine.answer, mine.attempt, mine.submitted) == ("mine", 1, False)
 
     def test_an_empty_batch_is_none(self, ledger: Ledger, other: Ledger, me: str) -> None:
         before = other.version()

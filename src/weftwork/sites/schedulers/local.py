@@ -13,7 +13,7 @@ from weftwork.errors import Lost, NotFound, Refused, Unavailable
 from weftwork.node import claim
 from weftwork.node.outcome import read_outcome
 from weftwork.node.supervised import Supervised
-from weftwork.ports import Call, Process, Report, Scheduler, Store, Task
+from weftwork.ports import Call, Machine, Process, Report, Scheduler, Store, Task
 from weftwork.sites.adapters import Making, without_options
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class Slots(Protocol):
     """The machine's CPUs, memory and GPUs, shared with other processes."""
 
+    machine: Machine
     capacity: Resources
 
     def acquire(self, holder: str, resources: Resources) -> Awaitable[None]: ...
@@ -51,6 +52,7 @@ class Local:
     def __init__(self, home: Path, store: Store, slots: Slots) -> None:
         self._jobs = home / "jobs"
         self._slots = slots
+        self.machine = slots.machine
         self._supervised = Supervised(str(home))
         self._home = home
         self._store = store
@@ -85,9 +87,10 @@ class Local:
         try:
             if attempt.stopped or attempt.left:
                 raise asyncio.CancelledError
-            attempt.queued = True
-            await self._slots.acquire(process.name, process.resources)
-            attempt.queued = False
+            if not process.held:
+                attempt.queued = True
+                await self._slots.acquire(process.name, process.resources)
+                attempt.queued = False
             await self._supervised.run(str(process.folder), lambda _: report(_started(process)))
         except Lost as error:
             report(Report(process.name, "lost", detail=str(error)))

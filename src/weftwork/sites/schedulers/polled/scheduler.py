@@ -43,6 +43,7 @@ class Polled:
     """See :class:`weftwork.ports.Scheduler` for what it guarantees; the nodes see ``home`` by the same path."""
 
     lasting = True
+    machine = None
 
     def __init__(
         self,
