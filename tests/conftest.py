@@ -58,6 +58,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if hasattr(terminalreporter.config, "workerinput"):
+        # A worker of xdist has a summary of its own, and must leave the file to the process that tells of all.
+        return
     path = Path(os.environ[_VERSIONS])
     versions = dict(map(json.loads, path.read_text(encoding="utf-8").splitlines()))
     path.unlink()
