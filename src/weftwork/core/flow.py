@@ -48,6 +48,7 @@ from weftwork.core.step import Step
 from weftwork.core.workflow import Workflow
 from weftwork.errors import Conflict, Invalid
 
+_NONE: Final[frozenset[str]] = frozenset()
 _ONE: Final[tuple[Item, ...]] = ((0, Literal(None)),)
 """The items of a race that is not mapped."""
 
@@ -100,7 +101,7 @@ class Flow:
         self._values = Values(modules, bound)
         self._input_scalars = input_scalars(workflow, bound, scalars or {})
         self._nodes = {step.name: _Node(step) for step in workflow.steps}
-        self._needs: dict[str, set[str]] = {}
+        self._needs: dict[str, frozenset[str]] = {}
         self._live: dict[TaskId, tuple[_Node, int, str]] = {}
         self._ended: deque[_Node] = deque()
         self._unended = len(self._nodes)
@@ -119,7 +120,8 @@ class Flow:
                 for leaf in leaves(condition):
                     for operand in operands(leaf):
                         if isinstance(operand, OutputOf):
-                            self._needs.setdefault(operand.step, set()).add(operand.output)
+                            known = self._needs.get(operand.step, _NONE)
+                            self._needs[operand.step] = known | {operand.output}
             if node.step.when is not None:
                 node.verdict = None
                 for name in node.step.waits_for():
@@ -130,7 +132,7 @@ class Flow:
 
     def needs_scalars(self, step: str) -> frozenset[str]:
         """The outputs of a step whose values must come with :class:`Ended`, for conditions."""
-        return frozenset(self._needs.get(step, ()))
+        return self._needs.get(step, _NONE)
 
     def start(self) -> list[Instruction]:
         """The first instructions."""

@@ -197,10 +197,20 @@ def convert_all(declared: Type, values: Sequence[Any], where: str = "the value")
         return []
     if values[0] is values[-1] and len(set(map(id, values))) == 1:
         return [convert(declared, values[0], where)] * len(values)
+    kinds = kinds_of_refs(values)
+    if kinds is not None and all(fits(kind, declared) for kind in kinds):
+        return list(values)
     restricted = declared.choices or declared.minimum is not None or declared.maximum is not None
     if not restricted and set(map(type, values)) in _AS_THEY_ARE.get(declared.name, ()):
         return list(values)
     return [convert(declared, value, where) for value in values]
+
+
+def kinds_of_refs(values: Sequence[Any]) -> list[Type] | None:
+    """The types of values that are all references; ``None`` where one is none. Many share a type: each object is told once."""
+    if not all([type(each) is Ref for each in values]):
+        return None
+    return list({id(each.type): each.type for each in values}.values())
 
 
 _AS_THEY_ARE: dict[str, tuple[AbstractSet[type], ...]] = {

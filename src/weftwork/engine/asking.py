@@ -210,23 +210,19 @@ class Asker:
     # Inputs
 
     def _bind(self, submits: Sequence[Submit]) -> tuple[list[Bound], list[tuple[Submit, WeftError]]]:
-        """The inputs of many steps into the store, together for each module, and their keys."""
+        """The inputs of many steps into the store, and their keys: together for all that run the same and name the same inputs."""
         good: list[Bound] = []
         bad: list[tuple[Submit, WeftError]] = []
-        groups: dict[int, tuple[Placement, list[Submit]]] = {}
+        groups: dict[tuple[Any, ...], tuple[Placement, list[Submit]]] = {}
         for submit in submits:
             try:
                 placement = self._placement(submit)
             except WeftError as error:
                 bad.append((submit, error))
                 continue
-            groups.setdefault(id(placement), (placement, []))[1].append(submit)
-        for placement, members in groups.values():
-            by_module: dict[Checksum, list[Submit]] = {}
-            for submit in members:
-                by_module.setdefault(submit.module, []).append(submit)
-            for checksum, some in by_module.items():
-                self._bind_alike(self._modules[checksum], placement, some, good, bad)
+            groups.setdefault((submit.module, id(placement), *submit.inputs), (placement, []))[1].append(submit)
+        for placement, alike in groups.values():
+            self._bind_alike(self._modules[alike[0].module], placement, alike, good, bad)
         return good, bad
 
     def _bind_alike(
@@ -238,8 +234,7 @@ class Asker:
         bad: list[tuple[Submit, WeftError]],
     ) -> None:
         try:
-            frame = self._frame(module, placement)
-            rows = self._engine.binder.bind_many(module, [self._values(each.inputs, module) for each in submits])
+            calculations = self._calculations(module, placement, submits)
         except WeftError as error:
             if len(submits) == 1:
                 bad.append((submits[0], error))
@@ -248,9 +243,20 @@ class Asker:
             for each in submits:
                 self._bind_alike(module, placement, [each], good, bad)
             return
-        for submit, row in zip(submits, rows, strict=True):
-            calculation = Calculation.of(frame, row)
-            good.append((submit, Request(calculation, module, placement, self._run, submit.task)))
+        run = self._run
+        for submit, calculation in zip(submits, calculations, strict=True):
+            good.append((submit, Request(calculation, module, placement, run, submit.task)))
+
+    def _calculations(self, module: Module, placement: Placement, submits: Sequence[Submit]) -> list[Calculation]:
+        frame, binder, count = self._frame(module, placement), self._engine.binder, len(submits)
+        given = {
+            name: self._column([each.inputs[name] for each in submits], module.input(name).type.inline)
+            for name in submits[0].inputs
+        }
+        taken = binder.taken()
+        bound = binder.bind_columns(module, given, count, taken)
+        taken.store()
+        return Calculation.of_columns(frame, bound, count)
 
     def _placement(self, submit: Submit) -> Placement:
         """Where a step runs: one object for all that run alike, so that the ledger need not compare them."""
@@ -270,8 +276,11 @@ class Asker:
             self._frames[key] = self._engine.frame(module, placement)
         return self._frames[key]
 
-    def _values(self, inputs: Mapping[str, Binding], module: Module) -> dict[str, Any]:
-        return {name: self._value(binding, module.input(name).type.inline) for name, binding in inputs.items()}
+    def _column(self, bindings: Sequence[Binding], inline: bool) -> Sequence[Any]:
+        """What the binder takes for one input of many steps."""
+        if all([type(each) is Ref for each in bindings]):
+            return bindings
+        return [self._value(each, inline) for each in bindings]
 
     def _value(self, binding: Binding, inline: bool) -> Any:
         """What the binder takes: a reference, a plain value, or a list of such (read, where the list is one JSON value)."""

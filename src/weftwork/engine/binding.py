@@ -12,7 +12,7 @@ from weftwork.core import codecs
 from weftwork.core.checksum import Checksum, from_canonical_all
 from weftwork.core.job import Record
 from weftwork.core.module import Module
-from weftwork.core.values import Directory, File, Ref, Type, convert, infer
+from weftwork.core.values import Directory, File, Ref, Type, convert, infer, kinds_of_refs
 from weftwork.errors import Corrupt, Invalid, MissingInputs, NotFound
 from weftwork.ports import Files, Store
 
@@ -73,23 +73,12 @@ class Binder:
 
         Raises :class:`~weftwork.errors.Invalid` before anything is stored or runs.
         """
-        return self.bind_many(module, [values], beside)[0]
-
-    def bind_many(
-        self, module: Module, rows: Sequence[Mapping[str, Any]], beside: Iterable[bytes] = ()
-    ) -> list[dict[str, Ref]]:
-        """The same for many calls, whose buffers become durable together."""
         taken = Taken(self._store, self._files)
-        bound = []
-        for alike in _alike(rows):
-            columns = self.bind_columns(
-                module, {name: [row[name] for row in alike] for name in alike[0]}, len(alike), taken
-            )
-            bound += [{name: column[at] for name, column in columns.items()} for at in range(len(alike))]
+        columns = self.bind_columns(module, {name: [value] for name, value in values.items()}, 1, taken)
         for data in beside:
             taken.keep(data)
         taken.store()
-        return bound
+        return {name: column[0] for name, column in columns.items()}
 
     def bind_columns(
         self, module: Module, columns: Mapping[str, Sequence[Any]], count: int, taken: Taken
@@ -120,6 +109,9 @@ class Binder:
         """:meth:`_ref` of each. Plain values go together, and one that all share goes once."""
         if len(values) > 1 and len(set(map(id, values))) == 1:
             return [self._ref(declared, values[0], where, taken)] * len(values)
+        kinds = kinds_of_refs(values)
+        if kinds is not None and all(_stays(kind, declared) for kind in kinds):
+            return list(values)
         if not _PLAIN.issuperset(map(type, values)):
             return [self._ref(declared, value, where, taken) for value in values]
         encoded = codecs.encode_all(declared, values, taken.keep)
@@ -175,9 +167,9 @@ class Binder:
 
     def coerce(self, ref: Ref, declared: Type, where: str) -> Ref:
         """A reference as the declared type: as it is, under another name of the same bytes, or read and written anew."""
-        concrete = declared.concrete
-        if declared.name == "any" or ref.type == concrete or (ref.type.name == "null" and declared.optional):
+        if _stays(ref.type, declared):
             return ref
+        concrete = declared.concrete
         if ref.type.name in _RAW and concrete.name in _RAW:
             if concrete.name in ("text", "image"):
                 convert(declared, codecs.decode_bytes(concrete, self._store.get(ref.checksum)), where)
@@ -285,9 +277,9 @@ _RAW = frozenset({"text", "bytes", "image", "file"})
 """Types whose canonical bytes are the bytes themselves."""
 
 
-def _alike(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
-    """Rows that follow each other and give the same inputs, together."""
-    return [list(some) for _, some in itertools.groupby(rows, key=lambda row: list(row))]
+def _stays(kind: Type, declared: Type) -> bool:
+    """Whether a reference of a type is one of the declared type as it is."""
+    return declared.name == "any" or kind == declared.concrete or (kind.name == "null" and declared.optional)
 
 
 def _copy_tree(source: Path, target: Path) -> None:
