@@ -104,6 +104,21 @@ def test_the_encoding_is_that_of_the_document(count: int) -> None:
         assert each.encoded() == canonical(each.document())
 
 
+@pytest.mark.parametrize(
+    "step",
+    [
+        *GOOD.steps,
+        Step("plain", JOIN.checksum, {"z": OutputOf("a", "b"), "a": InputOf("i"), "m": Literal({"ü": [1.0, "\n"]})}),
+        Step("placed", JOIN.checksum, {}, placement=Overrides(retries=2)),
+        Step("told", JOIN.checksum, {}, description="ü"),
+        Step("constant", LOAD.checksum, {"data": Constant(REF)}),
+    ],
+    ids=lambda step: step.name,
+)
+def test_each_kind_of_step_is_encoded_as_its_document(step: Step) -> None:
+    assert step.encoded().encode() == canonical(step.document())
+
+
 def test_a_workflow_survives_its_document_and_keeps_its_checksum() -> None:
     read = Workflow.of(from_canonical(canonical(GOOD.document())))
     assert read == GOOD

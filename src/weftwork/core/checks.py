@@ -1,7 +1,7 @@
 """Whether a workflow can run: every reference known, every type fitting, nothing that waits for itself.
 
 All problems are found, not just the first, each with its place in the document, so that a reader of files can name the
-line. :class:`Types` tells the type of every expression.
+line. :class:`~weftwork.core.typed.Types` tells the type of every expression.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from functools import partial
 from typing import Any
 
 from weftwork.core.checksum import Checksum, shorten
-from weftwork.core.condition import RESERVED, Compare, Condition, Operand, Term, kind_of, leaves, operands, text_of
+from weftwork.core.condition import Compare, Condition, Operand, Term, kind_of, leaves, operands, text_of
 from weftwork.core.cycles import cycles
-from weftwork.core.expression import Constant, Expression, InputOf, Item, Key, ListOf, Literal, OutputOf
+from weftwork.core.expression import Expression, InputOf, Item, Key, ListOf, Literal, OutputOf
 from weftwork.core.module import ABSENT, Input, Module, nearest
 from weftwork.core.step import Step
-from weftwork.core.values import ANY, JSON, STR, Type, convert, fits, infer
+from weftwork.core.typed import Types, may_fit
+from weftwork.core.values import Type, convert
 from weftwork.core.workflow import Workflow
 from weftwork.errors import Invalid
 
@@ -54,122 +55,6 @@ def validate(workflow: Workflow, modules: Mapping[Checksum, Module]) -> None:
         raise Invalid(f"workflow {workflow.name}: {head}", problems=[each.document() for each in found])
 
 
-class Types:
-    """The type of each expression, so far as it is known before anything runs.
-
-    The outputs of a mapped step are lists. Raises :class:`~weftwork.errors.Invalid` for a reference to what is not there.
-    """
-
-    def __init__(self, workflow: Workflow, modules: Mapping[Checksum, Module]) -> None:
-        self.modules = modules
-        self.inputs = {each.name: each.type for each in workflow.inputs}
-        self.steps = {each.name: each for each in workflow.steps}
-        self._outputs: dict[str, dict[str, Type]] = {}
-        self._modules: dict[Checksum, _Signature] = {}
-
-    def signature(self, module: Checksum) -> _Signature:
-        """The inputs and outputs of a module by name."""
-        known = self._modules.get(module)
-        if known is None:
-            known = self._modules[module] = _Signature(self.modules[module])
-        return known
-
-    def of(self, expression: Expression, step: Step | None = None) -> Type:
-        """The type of an expression, which stands in a step where it is about an item."""
-        match expression:
-            case OutputOf():
-                return self.output(expression.step, expression.output)
-            case InputOf():
-                return self.input(expression.name)
-            case Constant():
-                return expression.ref.type
-            case Literal():
-                return infer(expression.value)
-            case ListOf():
-                kinds = {self.of(each, step) for each in expression.items}
-                inline = all(each.inline for each in kinds)
-                return Type("list", kinds.pop() if len(kinds) == 1 else JSON if inline else ANY)
-        if step is None or step.for_each is None:
-            raise Invalid("an item exists only in a step with for_each")
-        key, item = self.item(step)
-        return key if isinstance(expression, Key) else item
-
-    def input(self, name: str) -> Type:
-        if name not in self.inputs:
-            raise Invalid(f"the workflow has no input {name!r}{self._meant(name)}")
-        return self.inputs[name]
-
-    def output(self, step: str, output: str) -> Type:
-        """The type of a step's output as others see it: a list, where the step is mapped."""
-        declared = self.unmapped(step, output)
-        return declared if self.steps[step].for_each is None else Type("list", replace(declared, optional=False))
-
-    def unmapped(self, step: str, output: str) -> Type:
-        """The type of the output of one item of a step. All candidates of a race must have it, of one type."""
-        if step not in self.steps:
-            raise Invalid(f"there is no step {step!r}{nearest(step, self.steps)}")
-        own = self.steps[step].module
-        known = self.signature(own).outputs if own is not None else self._common_outputs(step)
-        if output not in known:
-            raise Invalid(
-                f"step {step} has no output {output!r}{nearest(output, known)}; its outputs are {', '.join(known)}"
-            )
-        return known[output]
-
-    def _common_outputs(self, step: str) -> dict[str, Type]:
-        """The outputs that every candidate has; where their types differ, the one that all fit, else any."""
-        if step not in self._outputs:
-            each_has = [self.signature(program.module).outputs for program in self.steps[step].programs()]
-            common = self._outputs[step] = {}
-            for name in each_has[0]:
-                types = [has[name] for has in each_has if name in has]
-                if len(types) == len(each_has):
-                    widest = [one for one in types if all(fits(other, one) for other in types)]
-                    common[name] = widest[0] if widest else ANY
-        return self._outputs[step]
-
-    def item(self, step: Step) -> tuple[Type, Type]:
-        """The types of the key and the item of a step's ``for_each``."""
-        assert step.for_each is not None
-        over = self.of(step.for_each.over)
-        if over.name in ("list", "collection"):
-            return (_INT if over.name == "list" else STR), over.item or ANY
-        if over.name == "directory":
-            return STR, Type("file")
-        if over.name in ("json", "any"):
-            return JSON, over
-        raise Invalid(f"for_each needs a list, a collection, a directory or json, and this is of type {over}")
-
-    def _meant(self, name: str) -> str:
-        if name in self.steps:
-            return f"; {name} is a step: write ${name}.OUTPUT, or ${name}.succeeded"
-        return nearest(name, self.inputs)
-
-
-_INT = Type("int")
-
-
-class _Signature:
-    """A module as many steps are held against it. ``fitting`` are types that were found to fit an input."""
-
-    def __init__(self, module: Module) -> None:
-        self.name = module.name
-        self.inputs = {each.name: each for each in module.inputs}
-        self.required = [each for each in module.inputs if each.required]
-        self.outputs = {each.name: each.type for each in module.outputs}
-        self.reserved = [each.name for each in module.outputs if each.name in RESERVED]
-        self.fitting: dict[str, list[Type]] = {}
-
-    def fits(self, name: str, actual: Type) -> bool:
-        """Whether a value of a type may stand at an input."""
-        fitting = self.fitting.setdefault(name, [])
-        if not any(each is actual for each in fitting):
-            if not _may_fit(actual, self.inputs[name].type):
-                return False
-            fitting.append(actual)
-        return True
-
-
 def _problems(workflow: Workflow, modules: Mapping[Checksum, Module]) -> Iterator[Problem]:
     for what, names in (
         ("inputs", [each.name for each in workflow.inputs]),
@@ -188,16 +73,41 @@ def _problems(workflow: Workflow, modules: Mapping[Checksum, Module]) -> Iterato
         return
     types = Types(workflow, modules)
     for step in workflow.steps:
-        yield from _step(step, types)
+        if not _surely_right(step, types):
+            yield from _step(step, types)
     for name, expression in workflow.outputs.items():
         yield from _attempt(("outputs", name), partial(types.of, expression))
-    waits = {
-        each.name: each.reads() if each.when is None else {**each.reads(), **each.waits_for()}
-        for each in workflow.steps
-    }
-    for cycle in cycles(waits):
+    for cycle in cycles(_waits(workflow.steps)):
         what = "waits for itself" if len(cycle) == 1 else "is part of a cycle: none of these can begin"
         yield Problem(("steps", cycle[0]), f"{what}: {' → '.join([*cycle, cycle[0]])}")
+
+
+def _surely_right(step: Step, types: Types) -> bool:
+    """Whether nothing is wrong with a step that takes outputs of other steps, as most of a large workflow are. Quick, since it
+    tells no reason."""
+    if step.module is None or step.for_each is not None or step.when is not None:
+        return False
+    signature, inputs, known = types.signature(step.module), step.inputs, types.declared
+    for name, expression in inputs.items():
+        if type(expression) is not OutputOf:
+            return False
+        actual = known(expression)
+        if actual is None or name not in signature.inputs or not signature.fits(name, actual):
+            return False
+    return not signature.reserved and all(each.name in inputs for each in signature.required)
+
+
+def _waits(steps: Iterable[Step]) -> dict[str, dict[str, None]]:
+    """Who waits for whom, without those that wait only for steps before them which are none of these: mostly nobody."""
+    begun: set[str] = set()
+    waits: dict[str, dict[str, None]] = {}
+    for step in steps:
+        needs = step.reads() if step.when is None else {**step.reads(), **step.waits_for()}
+        if begun.issuperset(needs):
+            begun.add(step.name)
+        else:
+            waits[step.name] = needs
+    return waits
 
 
 def _names(what: str, names: list[str]) -> Iterator[Problem]:
@@ -244,8 +154,6 @@ def _program(
     known = signature.inputs
     for name, expression in inputs.items():
         declared = known.get(name)
-        if declared is not None and _surely_fits(signature, name, expression, step, types):
-            continue
         # An input that stands at the step is told there, not once for each candidate.
         shared = step.inputs.get(name) is expression
         where = (*(path if shared else own), "inputs", name)
@@ -264,16 +172,6 @@ def _program(
             )
 
 
-def _surely_fits(signature: _Signature, name: str, expression: Expression, step: Step, types: Types) -> bool:
-    """Whether an output of another step is of a type that is known to fit: what most inputs of a large workflow are."""
-    if type(expression) is not OutputOf:
-        return False
-    try:
-        return signature.fits(name, types.of(expression, step))
-    except Invalid:
-        return False
-
-
 def _input(declared: Input, expression: Expression, step: Step, types: Types, where: Path) -> Iterator[Problem]:
     if isinstance(expression, ListOf) and declared.type.name == "list" and declared.type.item is not None:
         each = replace(declared, type=declared.type.item)
@@ -289,15 +187,8 @@ def _input(declared: Input, expression: Expression, step: Step, types: Types, wh
             if step.for_each is None or not isinstance(expression, Item | Key):
                 yield Problem(where, error.message)
             return
-        if not _may_fit(actual, declared.type):
+        if not may_fit(actual, declared.type):
             yield Problem(where, f"{_told(expression)} is of type {actual}, and {declared.type} is expected")
-
-
-def _may_fit(actual: Type, declared: Type) -> bool:
-    """Whether a value may stand there; what is declared ``any`` shows its type only at run time."""
-    if actual.name == "list" and actual.item is not None and declared.name in ("list", "json"):
-        return _may_fit(actual.item, (declared.item or ANY) if declared.name == "list" else JSON)
-    return actual.name == "any" or fits(actual, declared)
 
 
 def _told(expression: Expression) -> str:

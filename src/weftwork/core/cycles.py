@@ -11,7 +11,7 @@ def cycles(waits: Mapping[str, Collection[str]]) -> list[list[str]]:
     Names that are waited for and do not wait themselves need not be keys.
     """
     found: list[list[str]] = []
-    left = _after_those_in_order(waits)
+    left = {name: {each for each in needs if each in waits} for name, needs in waits.items()}
     _peel(left)
     while left:
         cycle = _one(left)
@@ -22,22 +22,6 @@ def cycles(waits: Mapping[str, Collection[str]]) -> list[list[str]]:
             needs.difference_update(cycle)
         _peel(left)
     return found
-
-
-def _after_those_in_order(waits: Mapping[str, Collection[str]]) -> dict[str, set[str]]:
-    """Who is left, and for whom of these, once all have begun that wait only for names before them: mostly nobody."""
-    begun: set[str] = set()
-    for name, needs in waits.items():
-        for each in needs:
-            if each not in begun and each in waits:
-                break
-        else:
-            begun.add(name)
-    return {
-        name: {each for each in needs if each in waits and each not in begun}
-        for name, needs in waits.items()
-        if name not in begun
-    }
 
 
 def _peel(left: dict[str, set[str]]) -> None:

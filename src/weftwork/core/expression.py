@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from json.encoder import encode_basestring as _quoted
 from typing import Any
 
 from weftwork.core.checksum import canonical, shorten
@@ -97,6 +98,13 @@ def document(expression: Expression) -> dict[str, Any]:
             return {"item": True}
         case Key():
             return {"key": True}
+
+
+def encoded(expression: Expression) -> str:
+    """The canonical encoding of :func:`document`. An output of a step, of which large workflows have many, is put together."""
+    if type(expression) is OutputOf:
+        return '{"output":[' + _quoted(expression.step) + "," + _quoted(expression.output) + "]}"
+    return canonical(document(expression)).decode("utf-8")
 
 
 def of(expression: Mapping[str, Any]) -> Expression:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from json.encoder import encode_basestring as _quoted
 from typing import Any
 
 from weftwork.core import expression as expressions
-from weftwork.core.checksum import Checksum
+from weftwork.core.checksum import Checksum, canonical
 from weftwork.core.condition import Condition, steps_of
 from weftwork.core.expression import Expression, ListOf, OutputOf
 from weftwork.core.grammar import parse
@@ -174,6 +175,15 @@ class Step:
         if self.placement is not NOTHING and self.placement != NOTHING:
             out["placement"] = self.placement.document()
         return out | ({"description": self.description} if self.description else {})
+
+    def encoded(self) -> str:
+        """The canonical encoding of :meth:`document`."""
+        placed = self.placement is not NOTHING and self.placement != NOTHING
+        if self.module is None or self.when is not None or self.for_each is not None or self.description or placed:
+            return canonical(self.document()).decode("utf-8")
+        inputs = [_quoted(name) + ":" + expressions.encoded(self.inputs[name]) for name in sorted(self.inputs)]
+        module, name = _quoted(self.module[:]), _quoted(self.name)
+        return '{"inputs":{' + ",".join(inputs) + '},"module":' + module + ',"name":' + name + "}"
 
     @staticmethod
     def of(document: Mapping[str, Any]) -> Step:

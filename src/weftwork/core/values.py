@@ -206,9 +206,12 @@ def convert_all(declared: Type, values: Sequence[Any], where: str = "the value")
     return [convert(declared, value, where) for value in values]
 
 
+_REFS = frozenset({Ref})
+
+
 def kinds_of_refs(values: Sequence[Any]) -> list[Type] | None:
     """The types of values that are all references; ``None`` where one is none. Many share a type: each object is told once."""
-    if not all([type(each) is Ref for each in values]):
+    if not _REFS.issuperset(map(type, values)):
         return None
     return list({id(each.type): each.type for each in values}.values())
 

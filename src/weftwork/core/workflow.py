@@ -73,11 +73,11 @@ class Workflow:
 
     def encoded(self) -> bytes:
         """The canonical encoding of :meth:`document`, put together some steps at a time: the whole of a large one is never
-        there as objects."""
+        there as objects. The workflow is one that :func:`weftwork.core.checks.validate` found right."""
         parts = [canonical(self._without_steps())[:-1], b',"steps":[']
         for start in range(0, len(self.steps), _TOGETHER):
-            some = [each.document() for each in self.steps[start : start + _TOGETHER]]
-            parts += [b"," if start else b"", canonical(some)[1:-1]]
+            text = ",".join([each.encoded() for each in self.steps[start : start + _TOGETHER]])
+            parts += [b"," if start else b"", text.encode("utf-8")]
         tail = canonical({"version": self.version, "weft": VERSION})
         return b"".join([*parts, b"],", tail[1:]])
 

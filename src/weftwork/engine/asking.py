@@ -278,7 +278,7 @@ class Asker:
 
     def _column(self, bindings: Sequence[Binding], inline: bool) -> Sequence[Any]:
         """What the binder takes for one input of many steps."""
-        if all([type(each) is Ref for each in bindings]):
+        if _REFS.issuperset(map(type, bindings)):
             return bindings
         return [self._value(each, inline) for each in bindings]
 
@@ -330,6 +330,9 @@ class Asker:
     def race(self, task: str) -> tuple[Checksum, Mapping[str, Checksum]] | None:
         """By what the choice of a race is found, and the keys of its candidates; ``None`` where these could not be bound."""
         return self._races.get(task)
+
+
+_REFS: Final = frozenset({Ref})
 
 
 def refs_of(*bindings: Binding) -> list[Ref]:

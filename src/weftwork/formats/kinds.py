@@ -111,12 +111,12 @@ class Named:
         found: list[Fault] = []
         if len(value) < self.least:
             found.append((path, f"it is empty; {self.what} at least is expected"))
-        matches, faults = _matcher(self.pattern), self.item.faults
+        matches, faults, right = _matcher(self.pattern), self.item.faults, _right(self.item)
         for name, each in value.items():
             if not matches(name):
                 what = f"{shorten(name)} is not the name of {self.what}; {self.rule} are expected"
                 found.append(((*path, name), what))
-            elif inner := faults(each, (*path, name)):
+            elif not right(each) and (inner := faults(each, (*path, name))):
                 found += inner
         return found
 
@@ -192,15 +192,15 @@ class Section:
             if key.beside and not any(other in value for other in key.beside):
                 what = f"{name} has a meaning only beside {' or '.join(key.beside)}; remove it or add that"
                 found.append(((*path, name), what))
-            if inner := key.kind.faults(each, (*path, name)):
+            if not _right(key.kind)(each) and (inner := key.kind.faults(each, (*path, name))):
                 found += inner
         if self._required is None:
             self._required = tuple(name for name, key in self.keys.items() if key.required)
         for name in self._required:
             if name not in value:
                 found.append((path, f"the key {name!r} is missing: {self.keys[name].description}"))
-        if self.one_of:
-            found += self._exactly_one(value, path)
+        if self.one_of and sum([name in value for name in self.one_of]) != 1:
+            found += self._one_expected(value, path)
         return found
 
     def _unknown(self, name: str, value: Any) -> str:
@@ -212,15 +212,13 @@ class Section:
             f"the key {shorten(name)} is not known in {self.name}{nearest(name, self.keys) or ';'} its keys are {keys}"
         )
 
-    def _exactly_one(self, value: dict[str, Any], path: Where) -> Iterator[Fault]:
+    def _one_expected(self, value: dict[str, Any], path: Where) -> Iterator[Fault]:
         found = [name for name in self.one_of if name in value]
-        if len(found) == 1:
-            return
         options = ", ".join(self.one_of[:-1]) + " or " + self.one_of[-1]
         # A misspelled one is told as such already.
         if not found and not any(nearest(name, self.one_of) for name in value if name not in self.keys):
             yield path, f"{self.name} has none of {options}; exactly one is expected"
-        elif len(found) > 1:
+        elif found:
             yield (*path, found[1]), f"{self.name} has {' and '.join(found)}; exactly one of {options} is expected"
 
     def schema(self) -> Schema:
@@ -246,6 +244,15 @@ class Section:
             if key.beside
         }
         return out | ({"dependentSchemas": beside} if beside else {})
+
+
+def _right(kind: Kind) -> Callable[[Any], bool]:
+    """What says quickly that a value is right, where a kind has that: most values of a document are, and need no place."""
+    return kind.fits if type(kind) is Leaf else _unsure
+
+
+def _unsure(_: Any) -> bool:
+    return False
 
 
 @cache

@@ -80,11 +80,20 @@ class Scope:
     steps: Collection[str]
     problems: Problems
     variable: str | None = None
+    _known: dict[str, Expression] = field(default_factory=dict, repr=False)
+
+    def expressions(self, values: Mapping[str, Any], path: Where) -> dict[str, Expression]:
+        """What each of some values says, by name. References that are written alike are one object."""
+        known, found = self._known.get, {}
+        for name, value in values.items():
+            said = known(value) if type(value) is str else None
+            found[name] = self.expression(value, (*path, name)) if said is None else said
+        return found
 
     def expression(self, value: Any, path: Where) -> Expression:
         """What a value says; what is wrong with it is added to the problems."""
         if isinstance(value, str):
-            return self._text(value, path)
+            return self._known.get(value) or self._text(value, path)
         if isinstance(value, list):
             items = tuple(self.expression(each, (*path, index)) for index, each in enumerate(value))
             if all(isinstance(each, Literal) for each in items):
@@ -104,7 +113,11 @@ class Scope:
             )
             return Literal(text)
         name, output = match.groups()
-        return self._named(name, output, path) or Literal(text)
+        found = self._named(name, output, path)
+        if found is None:
+            return Literal(text)
+        self._known[text] = found
+        return found
 
     def _named(self, name: str, output: str | None, path: Where) -> Expression | None:
         if name == self.variable:
@@ -174,22 +187,22 @@ class Scope:
         return f"${name} is no step of this workflow{meant}"
 
 
-def with_only_outputs(expression: Expression, only: Mapping[str, str]) -> Expression:
-    """The expression with ``$step`` alone replaced by the step's only output."""
+def with_only_outputs(expression: Expression, only: Mapping[str, OutputOf]) -> Expression:
+    """The expression with ``$step`` alone replaced by the step's only output, for the steps that have one."""
     if type(expression) is OutputOf:
         if expression.output == ONLY:
-            return OutputOf(expression.step, only.get(expression.step, ONLY))
+            return only.get(expression.step, expression)
     elif type(expression) is ListOf:
         return ListOf(tuple(with_only_outputs(each, only) for each in expression.items))
     return expression
 
 
-def condition_with_only_outputs(condition: Condition, only: Mapping[str, str]) -> Condition:
-    """The condition with ``$step`` alone replaced by the step's only output."""
+def condition_with_only_outputs(condition: Condition, only: Mapping[str, OutputOf]) -> Condition:
+    """The condition with ``$step`` alone replaced by the step's only output, for the steps that have one."""
 
     def change(operand: Operand) -> Operand:
         if isinstance(operand, OutputOf) and operand.output == ONLY:
-            return OutputOf(operand.step, only.get(operand.step, ONLY))
+            return only.get(operand.step, operand)
         return operand
 
     return conditions.replaced(condition, change)

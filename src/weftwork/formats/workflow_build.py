@@ -72,16 +72,12 @@ class _Builder:
         self._input_types: dict[int, dict[str, Type]] = {}
         self._resolved: dict[Where, Module | None] = {}
         self._signatures: dict[str, _Signature] = {}
+        self._only: dict[str, OutputOf] = {}
         self._inputs = {each.name: each.type for each in file.inputs}
 
     def workflow(self) -> Workflow | None:
-        for step in self._file.steps:
-            for each in step.candidates:
-                if not each.untyped:
-                    self._resolved[each.path] = self._module(each.module, each.path)
-        for step in self._file.steps:
-            self._signatures[step.name] = _Signature(self._outputs(step), step.for_each is not None)
-        self._only = {name: each.outputs[0].name for name, each in self._signatures.items() if len(each.outputs) == 1}
+        self._resolve_all()
+        self._sign_all()
         if self.problems:
             return None
         for step in self._file.steps:
@@ -98,6 +94,30 @@ class _Builder:
         )
         self._validate(workflow)
         return workflow
+
+    def _sign_all(self) -> None:
+        """What can be referred to in each step. Steps with the outputs of one module share it."""
+        signatures: dict[tuple[int, bool], _Signature] = {}
+        for step in self._file.steps:
+            outputs, mapped = self._outputs(step), step.for_each is not None
+            at = (id(outputs), mapped)
+            if at not in signatures:
+                # It holds the outputs, so that their identity is not given to others.
+                signatures[at] = _Signature(outputs, mapped)
+            self._signatures[step.name] = signatures[at]
+            if len(outputs) == 1:
+                self._only[step.name] = OutputOf(step.name, outputs[0].name)
+
+    def _resolve_all(self) -> None:
+        """The modules of all candidates whose inputs have types. Those that share a reference share its module."""
+        known: dict[int, Module | None] = {}
+        for step in self._file.steps:
+            for each in step.candidates:
+                if not each.untyped:
+                    at = id(each.module)
+                    if at not in known:
+                        known[at] = self._module(each.module, each.path)
+                    self._resolved[each.path] = known[at]
 
     def _module(self, reference: ModuleReference, path: Where) -> Module | None:
         key = (reference.text, "" if reference.inline is None else str(path))
@@ -179,8 +199,8 @@ class _Builder:
 
     def _step(self, step: StepFile) -> Step | None:
         programs = [self._candidate(step, each) for each in step.candidates]
-        when = self._condition(step.when, (*step.path, "when"))
-        accept = self._condition(step.accept, (*step.path, "accept"))
+        when = None if step.when is None else self._condition(step.when, (*step.path, "when"))
+        accept = None if step.accept is None else self._condition(step.accept, (*step.path, "accept"))
         for_each = None
         if step.for_each is not None:
             variable, over = step.for_each
@@ -204,9 +224,12 @@ class _Builder:
         return Candidate(candidate.name, self._checksums[id(module)], inputs, candidate.placement)
 
     def _bound(self, module: Module | None, inputs: Mapping[str, Expression], path: Where) -> dict[str, Expression]:
-        known = self._types_of(module)
-        out = {}
+        known, out = self._types_of(module), dict(inputs)
         for name, expression in inputs.items():
+            if type(expression) is OutputOf and (expression.output != ONLY or expression.step in self._only):
+                if expression.output == ONLY:
+                    out[name] = self._only[expression.step]
+                continue
             where = (*path, name)
             found = self._checked(expression, where)
             out[name] = self._stored(known[name], found, where) if name in known else found
@@ -229,9 +252,7 @@ class _Builder:
                 self._several(each.step, path)
         return found
 
-    def _condition(self, condition: Condition | None, path: Where) -> Condition | None:
-        if condition is None:
-            return None
+    def _condition(self, condition: Condition, path: Where) -> Condition:
         found = condition_with_only_outputs(condition, self._only)
         for leaf in leaves(found):
             for each in operands(leaf):
@@ -249,8 +270,6 @@ class _Builder:
 
         What does not convert stays, and is told by the core's check, together with all else that is wrong.
         """
-        if type(expression) is OutputOf:
-            return expression
         if isinstance(expression, ListOf):
             item = declared.item if declared.name == "list" and declared.item is not None else declared
             return ListOf(tuple(self._stored(item, each, path) for each in expression.items))

@@ -15,7 +15,7 @@ from weftwork.core.step import NOTHING, Overrides
 from weftwork.core.workflow import Workflow
 from weftwork.errors import Invalid
 from weftwork.formats.document import Document, Problems, read
-from weftwork.formats.module_file import ModuleFile, build_module, read_resources
+from weftwork.formats.module_file import build_module, read_resources
 from weftwork.formats.module_keys import PROGRAM_KEYS
 from weftwork.formats.nodes import Where
 from weftwork.formats.references import ModuleReference, Scope, module_reference
@@ -69,7 +69,7 @@ class _Reader:
         self._value: dict[str, Any] = document.value
         self._problems = problems
         self._aliases = self._value.get("modules", {})
-        self._inline_aliases: dict[str, ModuleFile | None] = {}
+        self._inline_aliases: dict[str, ModuleReference | None] = {}
         self._references: dict[str, ModuleReference] = {}
 
     def workflow(self) -> WorkflowFile:
@@ -105,20 +105,22 @@ class _Reader:
         return found
 
     def _step(self, name: str, value: dict[str, Any], path: Where) -> StepFile:
-        scope, for_each = self._for_each(value, path)
+        scope, for_each = self._for_each(value, path) if "for_each" in value else (self._scope, None)
         race = "race" in value
         if race:
-            named = [(each, value["race"][each], (*path, "race", each)) for each in value["race"]]
             self._race_keys(value, path)
+            candidates = [
+                self._candidate(each, content, (*path, "race", each), scope, name)
+                for each, content in value["race"].items()
+            ]
         else:
-            named = [("", value, path)]
-        candidates = [self._candidate(each, content, where, scope, name) for each, content, where in named]
+            candidates = [self._candidate("", value, path, scope, name)]
         return StepFile(
             name,
-            tuple(each for each in candidates if each is not None),
+            () if None in candidates else tuple(candidates),  # type: ignore[arg-type]
             race,
             path,
-            self._inputs(value.get("inputs", {}), (*path, "inputs"), scope) if race else {},
+            scope.expressions(value.get("inputs", {}), (*path, "inputs")) if race else {},
             scope.condition(value["when"], (*path, "when")) if "when" in value else None,
             scope.condition(value["accept"], (*path, "accept")) if "accept" in value else None,
             for_each,
@@ -135,9 +137,7 @@ class _Reader:
                         "a race with inputs of its own has modules by name only; give this candidate its inputs, or a file",
                     )
 
-    def _for_each(self, value: dict[str, Any], path: Where) -> tuple[Scope, tuple[str, Expression] | None]:
-        if "for_each" not in value:
-            return self._scope, None
+    def _for_each(self, value: dict[str, Any], path: Where) -> tuple[Scope, tuple[str, Expression]]:
         over, where = value["for_each"], (*path, "for_each")
         variable = _DEFAULT_VARIABLE
         if isinstance(over, dict):
@@ -162,11 +162,8 @@ class _Reader:
         if "module" not in value:
             return self._inline(name, value, path, scope, placement, f"{step}.{name}" if name else step)
         reference = self._reference(value["module"], (*path, "module"))
-        inputs = self._inputs(value.get("inputs", {}), (*path, "inputs"), scope)
+        inputs = scope.expressions(value.get("inputs", {}), (*path, "inputs"))
         return None if reference is None else CandidateFile(name, reference, inputs, path, placement)
-
-    def _inputs(self, value: dict[str, Any], path: Where, scope: Scope) -> dict[str, Expression]:
-        return {name: scope.expression(each, (*path, name)) for name, each in value.items()}
 
     def _placement(self, value: dict[str, Any], path: Where) -> Overrides:
         if _PLACING.isdisjoint(value):
@@ -236,12 +233,11 @@ class _Reader:
         if isinstance(value, str):
             return self._outside(value, path)
         if name not in self._inline_aliases:
-            document = {"name": name, **value}
-            self._inline_aliases[name] = build_module(document, path, self._document, self._problems)
-        module = self._inline_aliases[name]
-        if module is None:
-            return None
-        return ModuleReference(name, self._document, path, inline=module)
+            module = build_module({"name": name, **value}, path, self._document, self._problems)
+            self._inline_aliases[name] = (
+                None if module is None else ModuleReference(name, self._document, path, inline=module)
+            )
+        return self._inline_aliases[name]
 
 
 _PLACING = frozenset(PLACEMENT_KEYS)

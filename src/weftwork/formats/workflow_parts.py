@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 from weftwork.core.condition import Condition
 from weftwork.core.expression import Expression
@@ -14,8 +16,7 @@ from weftwork.formats.nodes import Where
 from weftwork.formats.references import ModuleReference
 
 
-@dataclass(frozen=True, slots=True)
-class CandidateFile:
+class CandidateFile(NamedTuple):
     """What a step runs. ``untyped`` are the inputs of an inline command whose type is that of what they refer to."""
 
     name: str
@@ -26,15 +27,14 @@ class CandidateFile:
     untyped: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class StepFile:
+class StepFile(NamedTuple):
     """A step as its document says it; a step without a race has one candidate, whose name is empty."""
 
     name: str
     candidates: tuple[CandidateFile, ...]
     race: bool
     path: Where
-    inputs: Mapping[str, Expression] = field(default_factory=dict)
+    inputs: Mapping[str, Expression] = MappingProxyType({})
     when: Condition | None = None
     accept: Condition | None = None
     for_each: tuple[str, Expression] | None = None
