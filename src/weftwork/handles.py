@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from weftwork.core.job import Event, Record
 from weftwork.core.values import Ref
-from weftwork.errors import CalculationFailed, Cancelled, WeftError
+from weftwork.errors import CalculationFailed, Cancelled, NotFound, WeftError
 
 if TYPE_CHECKING:
     from weftwork.embedded import Embedded
@@ -149,6 +149,10 @@ class Job(Handle):
             if not live.noted.done():
                 self._session.check()
             (live.id,) = live.noted.result()
+            if not live.id:
+                raise NotFound(
+                    f"the record of {live.key.short} has vanished, and no job of this call was written; call it again"
+                )
         return live.id
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 import engine_flows as flows
@@ -118,6 +119,35 @@ def test_a_run_that_is_asked_for_again_comes_from_the_cache(place: Place, sessio
     assert place.lines() == before
     ended = [event for event in run.events() if event.state == "succeeded"]
     assert all(event.cached for event in ended)
+
+
+def test_a_record_that_vanishes_after_it_answered_concerns_its_own_step_alone(
+    place: Place, session: Embedded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is made again, so that there is a job that shows it; the steps beside it are noted as ever."""
+    assert weft.run(work.chain, log=place.log, value=5) == 20
+    before, ledger, vanished = place.executions(), session.home.ledger, []
+    look_up = ledger.records
+
+    def then_vanish(keys: Any) -> Any:
+        found = look_up(keys)
+        if found and not vanished:
+            with sqlite3.connect(place.home / "ledger.sqlite", timeout=30) as database:
+                vanished.append(next(iter(found)))
+                here = "SELECT id FROM calculation WHERE key = ?"
+                database.execute("PRAGMA foreign_keys = OFF")
+                database.execute(f"DELETE FROM record WHERE calculation = ({here})", [str(vanished[0])])
+        return found
+
+    monkeypatch.setattr(ledger, "records", then_vanish)
+    run = weft.submit(work.chain, log=place.log, value=5)
+    assert run.result() == 20
+    again = {what: count - before.get(what, 0) for what, count in place.executions().items()}
+    assert max(again.values()) == sum(again.values()) == 1
+    rows = session.home.ledger.jobs(run=run.id)
+    assert {row.step for row in rows} == set(_states(run))
+    assert [row.job.cached for row in rows].count(False) == 1
+    assert {row.job.state for row in rows} == {"succeeded"}
 
 
 def test_steps_that_share_a_calculation_are_all_told_of(place: Place, session: Embedded) -> None:

@@ -204,10 +204,31 @@ class Driver:
         written: concurrent.futures.Future[list[str]] = concurrent.futures.Future()
         self._engine.scribe.answered(claims, written)
         jobs, now = await asyncio.wrap_future(written), time.time()
+        gone: list[Request] = []
         for (request, record), job in zip(answered, jobs, strict=True):
             assert request.step is not None
-            seconds = record.observed.get("seconds")
-            self._tell(StepEvent(request.step, "succeeded", now, job, True, seconds), own=True)
+            if job:
+                seconds = record.observed.get("seconds")
+                self._tell(StepEvent(request.step, "succeeded", now, job, True, seconds), own=True)
+            else:
+                gone.append(request)
+        if gone:
+            await self._ask_again(gone)
+
+    async def _ask_again(self, requests: Sequence[Request]) -> None:
+        """Have steps made whose records have vanished since they answered: what went on from them needs what shows it."""
+        for request, waiter in zip(requests, await self._engine.submit(requests), strict=True):
+            assert request.step is not None
+            live = waiter.live
+            try:
+                record = await waiter.wait()
+            except WeftError as error:
+                why = f"its record has vanished, and it could not be made again: {error}"
+                self._tell(StepEvent(request.step, "succeeded", time.time(), None, True, detail=why))
+            else:
+                own, seconds = live.own and live.request is request, record.observed.get("seconds")
+                event = StepEvent(request.step, "succeeded", time.time(), live.id, live.cached, seconds)
+                self._tell(event, own=own)
 
     # Jobs become events
 

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple, TypeVar
 from weftwork.core.checksum import Checksum, canonical
 from weftwork.core.job import Event, Job, Record, fold, task_name
 from weftwork.core.placement import Placement, Resources
-from weftwork.errors import NotFound
 from weftwork.ledger import documents, names, slots, views
 from weftwork.ledger.database import Row, Transaction, chunks, gather, insert, marks, next_id, values
 from weftwork.ledger.owners import Living
@@ -77,6 +76,7 @@ class Claiming:
         self._next = 0
         self._first: dict[str, list[int]] = {}
         self._names: list[str] = []
+        self._vanished: set[str] = set()
 
     def run(self, claims: Sequence[Claim]) -> list[Claimed]:
         self._next = next_id(self._tx, "job")
@@ -84,6 +84,8 @@ class Claiming:
         told = iter(self._told([claim for claim in claims if claim.answered]))
         asked = iter(self._asked([claim for claim in claims if not claim.answered]))
         self._write()
+        if self._vanished:
+            told = iter([Claimed("gone", "") if each.job in self._vanished else each for each in told])
         answers = [next(told if claim.answered else asked) for claim in claims]
         return first_attempts(self._tx, self._owner, claims, answers) if self._first else answers
 
@@ -192,9 +194,8 @@ class Claiming:
                 [self._owner, f"{queued},{cached}", *parameters],
             )
         if written != len(self._answered):
-            keys = [Checksum(row[3]) for row in self._answered]
-            lacking = next(key for key in keys if key not in views.records(self._tx, keys))
-            raise NotFound(f"the key {lacking.short} has no usable record: nothing can have answered it")
+            there = views.records(self._tx, [Checksum(row[3]) for row in self._answered])
+            self._vanished = {row[1] for row in self._answered if row[3] not in there}
 
 
 def first_attempts(tx: Transaction, owner: int, claims: Sequence[Claim], answers: Sequence[Claimed]) -> list[Claimed]:

@@ -38,7 +38,8 @@ class First:
 class Claim:
     """What an owner asks of the ledger for one calculation: a result, or the right to make it.
 
-    ``answered``: the owner has read a record that answers it already, and asks for nothing but the ended job that says so.
+    ``answered``: the owner has read a record that answers it already, and asks for nothing but the ended job that says so;
+    where there is no such record any more there is none.
     ``lost`` says that the bytes of its result are gone: the record that stands is no answer, and the calculation is
     made again by one job that all share. ``first``: where the claim makes a job, its first attempt is submitted with it.
     """
@@ -60,12 +61,13 @@ class Claimed:
     ``hit``: ``record`` answers it (``job`` is an ended job made for it; the record of an ``answered`` claim is left out, its
     owner has it). ``waiting``: a live owner has ``job``, perhaps
     the caller itself by an earlier claim.
+    ``gone``: no record answers what the owner says was ``answered``; there is no job, and the owner may claim it.
     ``mine``: this owner has the lease on ``job`` in this ``epoch``; ``attempt`` above 0 says that an earlier owner
     died while it was trying, and its last attempt may still be found. ``submitted``: the job is new, and the ``first`` attempt
     of its claim is written down; ``held``: with its slots, which were free and nobody waited for.
     """
 
-    answer: Literal["hit", "waiting", "mine"]
+    answer: Literal["hit", "waiting", "mine", "gone"]
     job: str
     epoch: int = 0
     attempt: int = 0
@@ -209,8 +211,8 @@ class Ledger(Protocol):
 
         The caller is entered as a waiter of the job in every case but a hit. ``placement.cache`` false: always a new job,
         which is this owner's alone. The second claim of a key in one call finds what the first one made. A job that is
-        taken over from a dead owner by a claim is no longer asked to be cancelled. An ``answered`` claim is always a hit;
-        NotFound is raised, and nothing is written, where no usable record answers it. A claim of what is ``lost`` gets the
+        taken over from a dead owner by a claim is no longer asked to be cancelled. An ``answered`` claim is a hit,
+        or ``gone``, and no job is written, where no usable record answers it. A claim of what is ``lost`` gets the
         live job of its key, or a new one, although a record stands, which goes on to answer all others meanwhile.
         """
         ...

@@ -140,15 +140,16 @@ class LedgerContract(LedgerFixtures):
         assert [row.job.id for row in ledger.jobs()] == [two, one, mine.job]
         assert (truth.live(made.key), truth.records(made.key)) == ([], ["answer"])
 
-    def test_what_no_record_answers_cannot_be_written_down_as_answered(
+    def test_what_no_record_answers_is_not_written_down_as_answered_and_concerns_no_other_claim(
         self, ledger: Ledger, truth: GroundTruth, me: str
     ) -> None:
         (known, live, private) = (*ledger.claim(me, claims(1, 2)), *ledger.claim(me, claims(3, placement=FRESH)))
         ledger.end(me, [succeeded(known, calculation(1)), succeeded(private, calculation(3))])
         for number in (2, 3, 4):
-            with pytest.raises(NotFound, match=calculation(number).key.short):
-                ledger.claim(me, claims(1, number, answered=True))
-        assert truth.count("job") == 3
+            told = ledger.claim(me, claims(number, 1, number, answered=True))
+            assert [each.answer for each in told] == ["gone", "hit", "gone"]
+            assert [each.job for each in told if each.answer == "gone"] == ["", ""]
+        assert truth.count("job") == 6
         assert truth.live(calculation(2).key) == [(live.job, 1)]
 
     def test_the_second_claim_of_a_key_in_one_call_waits_for_the_first(
