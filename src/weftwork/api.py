@@ -65,7 +65,9 @@ def run(
     Raises :class:`~weftwork.errors.Invalid` before anything runs when an input is wrong, and
     :class:`~weftwork.errors.CalculationFailed` when the program fails.
     """
-    handle = submit(thing, *arguments, at=at, resources=resources, cache=cache, strict=strict, watch=watch, **inputs)
+    said = Overrides(at, tuple(sorted((resources or {}).items())), None if cache else False, strict=strict or None)
+    found = loading.runnable(thing)
+    handle = session().submit(found, found.bound(arguments, inputs), said, watch, events=False)
     try:
         return handle.result()
     except KeyboardInterrupt:

@@ -104,9 +104,16 @@ class Embedded:
     # Submit
 
     def submit(
-        self, thing: Any, inputs: Mapping[str, Any], said: Overrides = NOTHING, watch: Watch | None = None
+        self,
+        thing: Any,
+        inputs: Mapping[str, Any],
+        said: Overrides = NOTHING,
+        watch: Watch | None = None,
+        *,
+        events: bool = True,
     ) -> Job | Run:
         """Start a module or workflow; its job or run. ``said`` is what the caller says about the placement.
+        ``events`` says whether the run keeps what happens to its steps: nobody else can ask it than who gets it.
 
         Raises Invalid before anything runs when an input is wrong.
         """
@@ -116,7 +123,7 @@ class Embedded:
             return self._submit_module(prepared, prepared.module, inputs, said)
         if said.resources:
             raise Invalid(f"{prepared.name} is a workflow: resources belong to its modules, or to a step of it")
-        return self._submit_workflow(prepared, inputs, said.placement(Resources(), Placement()), watch)
+        return self._submit_workflow(prepared, inputs, said.placement(Resources(), Placement()), watch, events)
 
     def prepare(self, thing: Any) -> Prepared:
         """Resolve what is to be run. What it carries is stored with its inputs, once they were found right."""
@@ -205,7 +212,7 @@ class Embedded:
         return self._portal.call(self.engine.remaking.reading(refs, read))
 
     def _submit_workflow(
-        self, prepared: Prepared, inputs: Mapping[str, Any], placement: Placement, watch: Watch | None
+        self, prepared: Prepared, inputs: Mapping[str, Any], placement: Placement, watch: Watch | None, events: bool
     ) -> Run:
         assert prepared.workflow is not None
         with building():
@@ -218,7 +225,7 @@ class Embedded:
         }
         row = RunRow(f"r{secrets.token_hex(6)}", prepared.name, "running", time.time(), document)
         self.home.ledger.start_run(self.engine.owner, row)
-        return self._drive(row, prepared, bound, scalars, placement, watch)
+        return self._drive(row, prepared, bound, scalars, placement, watch, events)
 
     def _bind_workflow(
         self, prepared: Prepared, workflow: Workflow, text: bytes, inputs: Mapping[str, Any]
@@ -239,6 +246,7 @@ class Embedded:
         scalars: Mapping[str, Any],
         placement: Placement,
         watch: Watch | None,
+        events: bool = True,
     ) -> Run:
         seen: list[StepEvent] = []
 
@@ -249,7 +257,7 @@ class Embedded:
 
         workflow = prepared.workflow
         assert workflow is not None
-        driver = Driver(self.engine, row.id, workflow, prepared.modules, placement, told)
+        driver = Driver(self.engine, row.id, workflow, prepared.modules, placement, told if events else watch)
         future = self._portal.send(self._run(row, driver, bound, scalars))
 
         def cancel(by: str) -> None:

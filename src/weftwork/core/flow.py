@@ -81,6 +81,9 @@ class _Units:
     races: dict[int, RaceOf] = field(default_factory=dict)
 
 
+_NOBODY: Final[list[_Node]] = []
+
+
 class Flow:
     """One evaluation of a workflow that :func:`weftwork.core.checks.validate` found right.
 
@@ -188,7 +191,7 @@ class Flow:
                 if reader.pending == 0 or stops:
                     self._decide(reader)
             # Nobody is told twice: of a large run they would be a tenth of the memory.
-            node.readers = []
+            node.readers = _NOBODY
             for watcher in node.watchers or ():
                 if watcher.verdict is None:
                     self._judge(watcher)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -47,6 +48,10 @@ TOGETHER: Final = 512
 """Answers from records whose jobs are written together at most; fewer as soon as there is nothing else to do."""
 
 
+_BEHIND: Final = 4
+"""Groups of such answers that may wait to be written."""
+
+
 class StepEvent(NamedTuple):
     """Something that happened to a step: for those who watch a run. ``state`` is running, succeeded, failed, ..."""
 
@@ -69,7 +74,7 @@ class Driver:
         workflow: Workflow,
         modules: Mapping[Checksum, Module],
         placement: Placement,
-        watch: Callable[[StepEvent], None],
+        watch: Callable[[StepEvent], None] | None,
     ) -> None:
         self._engine = engine
         self._run = run
@@ -83,7 +88,7 @@ class Driver:
         self._ran: set[str] = set()
         self._written: set[str] = set()
         self._answered: list[tuple[Request, Record]] = []
-        self._noting: list[asyncio.Task[None]] = []
+        self._noting: deque[asyncio.Task[None]] = deque()
 
     async def drive(self, inputs: Mapping[str, Binding], scalars: Mapping[str, Any]) -> Outcome:
         """From the first instruction to the last. Cancelling this coroutine withdraws from all of its jobs."""
@@ -93,8 +98,7 @@ class Driver:
                 outcome = await self._carry_out(turn)
                 if outcome is not None:
                     self._note()
-                    for task in self._noting:
-                        await task
+                    await self._heed_notes(0)
                     return outcome
                 events: list[Event | Submit] = []
                 if not self._asker.waiting:
@@ -128,11 +132,13 @@ class Driver:
     async def _carry_out(self, turn: Turn) -> Outcome | None:
         self._answered += turn.answered
         for submit, record, job in turn.before:
-            self._watch(StepEvent(submit.task, "succeeded", time.time(), job, True, record.observed.get("seconds")))
+            if self._watch is not None:
+                self._watch(StepEvent(submit.task, "succeeded", time.time(), job, True, record.observed.get("seconds")))
         for task, error in turn.failed:
             self._tell(StepEvent(task, "failed", time.time(), detail=str(error)))
         if turn.requests or len(self._answered) >= TOGETHER:
             self._note()
+            await self._heed_notes(_BEHIND)
         for submit, refs in turn.lost:
             self._restoring[submit.task] = self._engine.spawn(self._restore(submit, refs))
         await self._submit(turn.requests)
@@ -199,11 +205,18 @@ class Driver:
             answered, self._answered = self._answered, []
             self._noting.append(self._engine.spawn(self._write_down(answered)))
 
+    async def _heed_notes(self, left: int) -> None:
+        """Wait until but a few groups are still to be written: what waits is held in memory."""
+        while len(self._noting) > left:
+            await self._noting.popleft()
+
     async def _write_down(self, answered: Sequence[tuple[Request, Record]]) -> None:
         claims = [Claim(each.calculation, each.placement, each.run, each.step, answered=True) for each, _ in answered]
         written: concurrent.futures.Future[list[str]] = concurrent.futures.Future()
         self._engine.scribe.answered(claims, written)
         jobs, now = await asyncio.wrap_future(written), time.time()
+        if self._watch is None and not self._written and all(jobs):
+            return
         gone: list[Request] = []
         for (request, record), job in zip(answered, jobs, strict=True):
             assert request.step is not None
@@ -292,4 +305,5 @@ class Driver:
             if event.seconds is not None:
                 detail["seconds"] = event.seconds
             self._engine.scribe.step(StepRow(self._run, event.step, event.state, event.job, detail))
-        self._watch(event)
+        if self._watch is not None:
+            self._watch(event)

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from weftwork.core.checksum import Checksum
@@ -53,12 +55,13 @@ def read_workflow(path: str | os.PathLike[str]) -> WorkflowFile:
 
 
 def workflow_of(document: Document) -> WorkflowFile:
-    """The workflow that a document describes."""
+    """The workflow that a document describes. Its plain value is used up; places are found in its text."""
     problems = Problems(document)
     for path, what in WORKFLOW.faults(document.value, ()):
         problems.add(path, what)
     problems.raise_all()
     found = _Reader(document, problems).workflow()
+    document.value = None
     problems.raise_all()
     return found
 
@@ -84,7 +87,7 @@ class _Reader:
         self._scope = Scope(dict.fromkeys(names), value["steps"], self._problems)
         for alias in self._aliases:
             self._alias(alias)
-        steps = tuple(self._step(name, each, ("steps", name)) for name, each in value["steps"].items())
+        steps = tuple(map(self._used_up, value["steps"]))
         outputs = {name: self._output(each, ("outputs", name)) for name, each in value.get("outputs", {}).items()}
         return WorkflowFile(
             self._document,
@@ -104,6 +107,12 @@ class _Reader:
             self._problems.add(path, f"{text!r} is no reference; an output is $step.output or $input{meant}")
         return found
 
+    def _used_up(self, name: str) -> StepFile:
+        """A step, whose plain value is given up: of a large workflow it is as much as all that is made of it."""
+        steps = self._value["steps"]
+        value, steps[name] = steps[name], None
+        return self._step(name, value, ("steps", name))
+
     def _step(self, name: str, value: dict[str, Any], path: Where) -> StepFile:
         scope, for_each = self._for_each(value, path) if "for_each" in value else (self._scope, None)
         race = "race" in value
@@ -120,7 +129,7 @@ class _Reader:
             () if None in candidates else tuple(candidates),  # type: ignore[arg-type]
             race,
             path,
-            scope.expressions(value.get("inputs", {}), (*path, "inputs")) if race else {},
+            scope.expressions(value.get("inputs", {}), (*path, "inputs")) if race else _NONE,
             scope.condition(value["when"], (*path, "when")) if "when" in value else None,
             scope.condition(value["accept"], (*path, "accept")) if "accept" in value else None,
             for_each,
@@ -239,6 +248,8 @@ class _Reader:
             )
         return self._inline_aliases[name]
 
+
+_NONE: Mapping[str, Expression] = MappingProxyType({})
 
 _PLACING = frozenset(PLACEMENT_KEYS)
 

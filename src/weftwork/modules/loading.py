@@ -77,8 +77,6 @@ class FileWorkflow:
 
     def __init__(self, document: Document) -> None:
         self._file = workflow_of(document)
-        # Of a large workflow it is as much as all that was made of it; places are found in the text.
-        document.value = None
         self.name = self._file.name
 
     def bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
