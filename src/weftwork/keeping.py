@@ -19,7 +19,7 @@ from weftwork.data.facts import Facts, gather
 from weftwork.data.holders import Holder, Live, Pins, Programs
 from weftwork.data.verifying import Trouble, damaged, missing, troubles
 from weftwork.engine.frames import frame_of
-from weftwork.errors import NotFound
+from weftwork.errors import Invalid, NotFound
 from weftwork.ports import PinRow
 
 _CHECKSUM = re.compile(r"[0-9a-f]{64}\Z")
@@ -57,6 +57,8 @@ def collect(home: Home, *, keep: int | None = None, older: float | None = None, 
 
     Raises :class:`~weftwork.errors.Conflict` while another process does the same.
     """
+    if older is not None and not older >= 0:
+        raise Invalid(f"older is {older}; a number of at least 0 is expected")
     with Alone(home.folder / "gc.lock"):
         facts = facts_of(home)
         found = plan(facts, home.store, holders(home, facts), keep=keep, older=older, now=time.time())

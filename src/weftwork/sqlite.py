@@ -269,7 +269,7 @@ def told(error: sqlite3.Error, path: Path) -> WeftError:
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return Corrupt(
             f"{path} is damaged or no database ({error}): restore it from a copy, or move it away to begin with an empty "
-            f"one; what it held is made again when it is needed (`sqlite3 {path} .recover` shows what can be saved)",
+            f"one: results are then made again when they are needed, inputs are to be given again (`sqlite3 {path} .recover` shows what can be saved)",
             path=str(path),
         )
     # A disk that fills under memory-mapped or written pages is told as an I/O error.

@@ -65,6 +65,16 @@ def test_a_function_that_reads_the_clock_gives_a_conflict(cli: Cli) -> None:
         assert "it gave two results: DIFFERENT at mass" in cli("why", job)
 
 
+def test_equal_second_results_are_listed_once(cli: Cli) -> None:
+    weft.run(clocks.coin, x=1)
+    report = weft.check(clocks.coin, repeat=20)
+    (found,) = json.loads(cli("conflicts", "--json"))
+    assert {found["one"], found["other"]} == {"0", "1"}
+    assert report.checked[0].found == "different"
+    assert len(cli("conflicts").splitlines()) == 2
+    assert cli("show", found["differs"]["job"]).count("conflict ") == 1
+
+
 def test_conflicts_are_listed_by_module_and_so_many(cli: Cli) -> None:
     for x in (1, 2):
         twice(clocks.seen, x=x)

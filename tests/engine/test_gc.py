@@ -299,3 +299,8 @@ def test_a_collection_that_is_killed_leaves_a_sound_store_in_which_all_can_be_ha
         if turn % 6 == 5:
             everything()
     assert killed > 15
+
+
+def test_an_age_that_is_no_number_is_refused(session: Embedded) -> None:
+    with pytest.raises(weft.Invalid, match="older is nan"):
+        collect(session, older=float("nan"))

@@ -61,7 +61,7 @@ def test_the_command_says_it_and_ends_with_one(
     document = json.loads(capfd.readouterr().out)
     assert [each["checksum"] for each in document["damaged"]] == [ref.checksum]
     assert main([*home, "verify", "--jobs", "1"]) == 0
-    assert "1 results have been freed" in capfd.readouterr().out
+    assert "1 result has been freed" in capfd.readouterr().out
     assert main([*home, "get", ref.checksum, "-o", str(place.folder / "got")]) == 0
     assert (place.folder / "got").read_bytes() == bytes([3]) * 200_000
 

@@ -50,7 +50,8 @@ def verify(home: str | None, jobs: int | None, as_json: bool) -> int:
     sound = "sound" if not found.damaged else f"{len(found.damaged)} damaged"
     out(f"{found.count:,} buffers, {size(found.size)}: {sound}")
     if found.freed:
-        out(f"{found.freed:,} results have been freed and can be made again")
+        results = "1 result has" if found.freed == 1 else f"{found.freed:,} results have"
+        out(f"{results} been freed and can be made again")
     return 1 if found.damaged else 0
 
 

@@ -171,7 +171,7 @@ class _Planning:
     def _count_kept(self) -> None:
         for checksum, size in self._facts.sizes.items():
             if checksum not in self._plan.buffers:
-                reason = self._held.get(checksum, "could go")
+                reason = self._held.get(checksum, "could go, and was not asked for")
                 count, bytes_ = self._plan.kept.get(reason, (0, 0))
                 self._plan.kept[reason] = count + 1, bytes_ + size
 

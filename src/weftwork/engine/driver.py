@@ -11,7 +11,7 @@ import asyncio
 import concurrent.futures
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from weftwork.core.building import building
@@ -41,7 +41,8 @@ from weftwork.core.workflow import Workflow
 from weftwork.engine.asking import Asker, Turn, refs_of
 from weftwork.engine.engine import Engine
 from weftwork.engine.jobs import Request, Waiter, internal
-from weftwork.errors import Cancelled, WeftError
+from weftwork.engine.remaking import TRIES, tolerated
+from weftwork.errors import Cancelled, Conflict, WeftError
 from weftwork.ports import Claim, StepRow
 
 TOGETHER: Final = 512
@@ -80,27 +81,55 @@ class Driver:
         self._run = run
         self._workflow = workflow
         self._modules = modules
+        self._placement = placement
         self._asker = Asker(engine, run, modules, placement)
         self._watch = watch
-        self._events: asyncio.Queue[Event | Submit] = asyncio.Queue()
+        self._events: asyncio.Queue[Event | Submit | None] = asyncio.Queue()
         self._waiting: dict[str, Waiter] = {}
         self._restoring: dict[str, asyncio.Task[None]] = {}
         self._ran: set[str] = set()
         self._written: set[str] = set()
         self._answered: list[tuple[Request, Record]] = []
         self._noting: deque[asyncio.Task[None]] = deque()
+        self._reading: set[asyncio.Task[None]] = set()
+        self._moved: set[str] = set()
+        self._cancelled: str | None = None
 
     async def drive(self, inputs: Mapping[str, Binding], scalars: Mapping[str, Any]) -> Outcome:
-        """From the first instruction to the last. Cancelling this coroutine withdraws from all of its jobs."""
+        """From the first instruction to the last. Cancelling this coroutine withdraws from all of its jobs.
+
+        Where a lost result was made again and is another one, which its module allows (``tolerance``), the run is evaluated
+        once more, so that all of it follows from the new result: what does not is answered by its records.
+        """
+        for _ in range(TRIES):
+            outcome = await self._evaluate(inputs, scalars)
+            if outcome is not None:
+                return outcome
+            self._again()
+        raise Conflict(
+            f"run {self._run}: results were lost and came out different {TRIES} times; their modules vary on every run: "
+            "declare deterministic: false, or `weft pin` what should stay"
+        )
+
+    def _again(self) -> None:
+        """Begin anew, with what the run has written."""
+        self._asker = Asker(self._engine, self._run, self._modules, self._placement)
+        self._events = asyncio.Queue()
+        self._moved.clear()
+        if self._cancelled is not None:
+            self.cancel(self._cancelled)
+
+    async def _evaluate(self, inputs: Mapping[str, Binding], scalars: Mapping[str, Any]) -> Outcome | None:
+        """From the first instruction to the last, or until nothing is left that does not wait for a result that moved."""
         try:
             turn = await asyncio.to_thread(self._start, inputs, scalars)
             while True:
                 outcome = await self._carry_out(turn)
-                if outcome is not None:
+                if outcome is not None or self._is_over():
                     self._note()
                     await self._heed_notes(0)
                     return outcome
-                events: list[Event | Submit] = []
+                events: list[Event | Submit | None] = []
                 if not self._asker.waiting:
                     if self._events.empty():
                         self._note()
@@ -108,7 +137,8 @@ class Driver:
                     await self._engine.collector.quiet()
                 while not self._events.empty():
                     events.append(self._events.get_nowait())
-                turn = await asyncio.to_thread(self._asker.handle, events)
+                happened = [each for each in events if each is not None]
+                turn = await asyncio.to_thread(self._asker.handle, happened)
         finally:
             for restoring in self._restoring.values():
                 restoring.cancel()
@@ -116,8 +146,14 @@ class Driver:
                 withdrawing = self._engine.leaving.withdraw(list(self._waiting.values()), "the end of its run")
                 await asyncio.shield(withdrawing)
 
+    def _is_over(self) -> bool:
+        """Whether all that is left waits for a result that moved."""
+        busy = self._waiting or self._restoring or self._reading or not self._events.empty() or self._asker.waiting
+        return bool(self._moved) and not busy
+
     def cancel(self, by: str) -> None:
         """Withdraw the run: what runs is cancelled, what waits never starts."""
+        self._cancelled = by
         self._events.put_nowait(CancelAll(by))
 
     def _start(self, inputs: Mapping[str, Binding], scalars: Mapping[str, Any]) -> Turn:
@@ -158,11 +194,12 @@ class Driver:
                 waiter, restoring = self._waiting.get(task), self._restoring.get(task)
                 if restoring is not None:
                     restoring.cancel()
+                if restoring is not None or task in self._moved:
                     self._over(task, "cancelled", error=Cancelled(f"withdrawn by {by}", by=by))
                 elif waiter is not None:
                     self._engine.spawn(self._engine.leaving.withdraw([waiter], by))
             case Expand():
-                self._engine.spawn(self._expand(instruction))
+                self._read(self._expand(instruction))
             case LookUp():
                 self._events.put_nowait(await asyncio.to_thread(self._asker.look_up, instruction))
             case Choose():
@@ -249,6 +286,9 @@ class Driver:
         self._waiting.pop(submit.task, None)
         live, record = waiter.live, waiter.record
         if waiter.error is not None:
+            if "again" in waiter.error.details:
+                self._read(self._failed(submit.task, waiter.error, live.id))
+                return
             state = "cancelled" if isinstance(waiter.error, Cancelled) else "failed"
             self._over(submit.task, state, error=waiter.error, job=live.id)
             return
@@ -262,14 +302,33 @@ class Driver:
         if not self._asker.needs_scalars(submit):
             self._events.put_nowait(Ended(submit.task, "succeeded", outputs))
             return
-        self._engine.spawn(self._read_scalars(submit, record))
+        self._read(self._read_scalars(submit, record))
+
+    def _read(self, work: Coroutine[Any, Any, None]) -> None:
+        """Something that takes a while and ends with an event, or leaves the step to the next evaluation."""
+        task = self._engine.spawn(work)
+        self._reading.add(task)
+
+        def over(task: asyncio.Task[None]) -> None:
+            self._reading.discard(task)
+            self._events.put_nowait(None)
+
+        task.add_done_callback(over)
+
+    async def _failed(self, task: str, error: WeftError, job: str | None = None) -> None:
+        """A step failed, perhaps since what it needs was made again and moved within what its module allows."""
+        if self._placement.strict or not await asyncio.to_thread(tolerated, self._engine, error):
+            self._over(task, "failed", error=error, job=job)
+        else:
+            self._moved.add(task)
 
     async def _read_scalars(self, submit: Submit, record: Record) -> None:
         refs = [ref for _, ref in record.outputs]
         try:
             event = await self._engine.remaking.reading(refs, lambda: self._asker.ended(submit, record))
         except Exception as error:
-            event = Ended(submit.task, "failed", error=str(internal(error)))
+            await self._failed(submit.task, internal(error))
+            return
         if event.state == "failed":
             self._tell(StepEvent(submit.task, "failed", time.time(), detail=event.error))
         self._events.put_nowait(event)
@@ -279,11 +338,12 @@ class Driver:
         try:
             await self._engine.remaking.make(refs, f"the step {submit.task} of {self._run}", read=True)
         except Exception as error:
-            self._over(submit.task, "failed", error=internal(error))
+            await self._failed(submit.task, internal(error))
         else:
             self._events.put_nowait(submit)
         finally:
             del self._restoring[submit.task]
+            self._events.put_nowait(None)
 
     async def _expand(self, expand: Expand) -> None:
         """The items of a collection, which is made again where its bytes are lost."""
@@ -291,7 +351,11 @@ class Driver:
         try:
             self._events.put_nowait(await reading)
         except Exception as error:
-            self._events.put_nowait(Ended(expand.step, "failed", error=str(internal(error))))
+            failure = internal(error)
+            if await asyncio.to_thread(tolerated, self._engine, failure) and not self._placement.strict:
+                self._moved.add(expand.step)
+            else:
+                self._events.put_nowait(Ended(expand.step, "failed", error=str(failure)))
 
     def _over(self, task: str, state: Any, *, error: WeftError, job: str | None = None) -> None:
         self._tell(StepEvent(task, state, time.time(), job, detail=str(error)))

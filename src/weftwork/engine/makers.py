@@ -194,8 +194,10 @@ class _Search:
         errors = [each for each in makers if isinstance(each, WeftError)]
         if errors:
             return MissingInputs(f"{way}: {errors[0]}", **told)
+        first = next(each for each in makers if isinstance(each, Maker))
         return Conflict(
-            f"{way}: {makers[0]}, which gave it, is not deterministic, and gave something else when it was made again. What "
+            f"{way}: {first}, which gave it, is not deterministic, and gave something else when it was made again. What "
             "follows from the new result is calculated when it is asked for: run again",
+            again=str(first.calculation.key),
             **told,
         )

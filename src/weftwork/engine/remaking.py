@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
+from weftwork.core.agreement import agreement
 from weftwork.core.checksum import Checksum
 from weftwork.core.job import Event, Record
 from weftwork.core.values import Ref
+from weftwork.engine.conflicts import declared
 from weftwork.engine.jobs import Live, Request
 from weftwork.engine.losses import Loss, losses
 from weftwork.engine.makers import Maker, plan
@@ -102,14 +104,19 @@ class Remaking:
             named = ", ".join(f"{each.short} ({gone.get(each, 'gone')})" for each in sorted(maker.wanted))
             requests.append(Request(maker.calculation, maker.module, maker.placement, lost=f"{wanted} needs {named}"))
         waiters = await engine.submit(requests)
-        made = []
+        made, different = [], list[Conflict]()
         try:
             for maker, waiter in zip(level, waiters, strict=True):
                 try:
                     record = await waiter.wait()
                 except CalculationFailed as error:
                     raise _failed(maker, error) from error
-                _check(maker, record)
+                try:
+                    _check(maker, record)
+                except Conflict as error:
+                    # Told when all have ended: what asks again then finds them all made.
+                    different.append(error)
+                    continue
                 made.append(
                     f"{', '.join(each.short for each in sorted(maker.wanted))} by {maker} (job {waiter.live.id})"
                 )
@@ -117,6 +124,8 @@ class Remaking:
             left = [waiter for waiter in waiters if not waiter.done]
             await asyncio.shield(engine.leaving.withdraw(left, "its caller"))
             raise
+        if different:
+            raise different[0]
         return made
 
     def restore(self, live: Live, error: WeftError) -> None:
@@ -166,6 +175,33 @@ class Remaking:
         return MissingInputs(f"{told}: {error}", checksums=checksums or error.details.get("checksums"))
 
 
+def tolerated(engine: Engine, error: WeftError) -> bool:
+    """On a thread: whether this says that something came out different when it was made again, of which its module declares
+    that it may (``tolerance``). What is still there of the lost result is held against the new one."""
+    key = error.details.get("again")
+    if not isinstance(error, Conflict) or key is None:
+        return False
+    rows = engine.ledger.conflicts(key=Checksum(key))
+    if not rows:
+        return False
+    module = declared(engine.store, rows[0].module)
+    if module is None:
+        return False
+    for row in rows:
+        new = dict(row.stands.record.outputs)
+        for name, old in row.differs.record.outputs:
+            if new.get(name) == old:
+                continue
+            if not module.tolerance_of(name) or name not in new:
+                return False
+            try:
+                if agreement({name: old}, {name: new[name]}, module.tolerance_of, engine.store).state == "different":
+                    return False
+            except (NotFound, Corrupt):
+                continue
+    return True
+
+
 def _check(maker: Maker, record: Record) -> None:
     """Raise Conflict where what was made again is not what it was."""
     outputs = {ref.checksum for _, ref in record.outputs}
@@ -178,6 +214,7 @@ def _check(maker: Maker, record: Record) -> None:
         "what was made from the lost one cannot be made in the same way again. The new result answers from now on: run "
         "again, and what follows from it is calculated anew (or say deterministic: false in the module)",
         key=str(record.key),
+        again=str(record.key),
         checksums=list(map(str, different)),
     )
 

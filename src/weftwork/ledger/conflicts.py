@@ -24,6 +24,9 @@ WHERE r.rank = 'conflict'
 # The later of the two brought it up: mostly the one that differs, and the one that stands where the first was lost.
 _LATER = "CASE WHEN a.id > r.id THEN {} ELSE {} END"
 
+_PAGE = 500
+"""Rows that are read at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -37,20 +40,32 @@ class Asked:
 
 def find(tx: Transaction, asked: Asked, limit: int) -> list[ConflictRow]:
     """Those that were asked for, the latest first."""
-    if asked.jobs is None:
-        rows = _rows(tx, asked, "", (), limit)
-    else:
-        numbered = names.of(asked.jobs)
-        rows = []
-        for chunk in chunks(numbered):
-            numbers = [number for number, _ in chunk]
-            rows += _rows(tx, asked, f"AND {_LATER.format('a.job', 'r.job')} IN ({marks(len(chunk))})", numbers, limit)
-        rows = [row for row in rows if {row[4], row[8]} & set(asked.jobs)]
     known: dict[int, tuple[str, Checksum]] = {}
-    return [_conflict(tx, row, known) for row in rows]
+    if asked.jobs is None:
+        return _distinct(tx, asked, limit, known)
+    rows = []
+    for chunk in chunks(names.of(asked.jobs)):
+        numbers = [number for number, _ in chunk]
+        rows += _rows(tx, asked, f"AND {_LATER.format('a.job', 'r.job')} IN ({marks(len(chunk))})", numbers, limit)
+    return [_conflict(tx, row, known) for row in rows if {row[4], row[8]} & set(asked.jobs)]
 
 
-def _rows(tx: Transaction, asked: Asked, also: str, parameters: Sequence[Any], limit: int) -> list[Any]:
+def _distinct(tx: Transaction, asked: Asked, limit: int, known: dict[int, tuple[str, Checksum]]) -> list[ConflictRow]:
+    """Each second result once, by whom it came up last: a calculation that was run again often gives few different ones."""
+    found: dict[Any, ConflictRow] = {}
+    after = 0
+    while rows := _rows(tx, asked, "", (), _PAGE, after):
+        after += len(rows)
+        for row in rows:
+            conflict = _conflict(tx, row, known)
+            both = conflict.stands.record, conflict.differs.record
+            found.setdefault((conflict.key, *(frozenset(each.outputs) for each in both)), conflict)
+            if len(found) == limit:
+                return list(found.values())
+    return list(found.values())
+
+
+def _rows(tx: Transaction, asked: Asked, also: str, parameters: Sequence[Any], limit: int, after: int = 0) -> list[Any]:
     conditions, values = [also], [*parameters]
     if asked.key is not None:
         conditions.append("AND c.prefix = ? AND c.key = ?")
@@ -62,7 +77,8 @@ def _rows(tx: Transaction, asked: Asked, also: str, parameters: Sequence[Any], l
         conditions.append(f"AND {_LATER.format('aq.run', 'q.run')} = ?")
         values.append(asked.run)
     return tx.all(
-        f"{_SELECT} {' '.join(conditions)} ORDER BY {_LATER.format('a.id', 'r.id')} DESC LIMIT ?", [*values, limit]
+        f"{_SELECT} {' '.join(conditions)} ORDER BY {_LATER.format('a.id', 'r.id')} DESC LIMIT ? OFFSET ?",
+        [*values, limit, after],
     )
 
 

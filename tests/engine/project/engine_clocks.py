@@ -21,6 +21,11 @@ def seen(x: float) -> Star:
     return Star(x + time.time_ns(), ["a"])
 
 
+@weft.module
+def coin(x: int) -> int:
+    return os.urandom(1)[0] % 2
+
+
 varying = weft.module(deterministic=False)(seen.__weft_function__)
 
 
