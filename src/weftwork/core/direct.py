@@ -1,8 +1,8 @@
 """Frozen, slotted dataclasses that are made fast.
 
 The initialiser that :mod:`dataclasses` writes for a frozen class sets each field through ``object.__setattr__``, which
-looks the name up in the class: half a microsecond for three fields. What is made for each call of a map is made ten
-times a call, so that this was a tenth of the call.
+looks the name up in the class: 0.27 microseconds for three fields, against 0.17 here. Some ten of these are made for
+each call of a map.
 """
 
 from __future__ import annotations
