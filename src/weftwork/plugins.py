@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from weftwork.errors import Refused, Unavailable
-from weftwork.formats.adapters import Adapters, Choice
 from weftwork.sites.adapters import Maker
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+    from weftwork.formats.adapters import Adapters, Choice
 
 GROUP: Final = "weftwork.adapters"
 """An entry point of it is called ``runtime.NAME``, ``scheduler.NAME``, ..., and is a module: see :mod:`weftwork.sites.adapters`."""
@@ -47,8 +48,10 @@ def load(choice: Choice, name: str) -> Maker:
 
 def adapters() -> Adapters:
     """All adapters, as the reader of ``sites.yaml`` has to know them. Imports their modules."""
-    ours = [importlib.import_module(module).ADAPTER for module in OURS.values()]
-    return Adapters([*ours, *(_loaded(entry).ADAPTER for entry in _others())])
+    from weftwork.formats.adapters import Adapters
+
+    ours = [importlib.import_module(module).adapter() for module in OURS.values()]
+    return Adapters([*ours, *(_loaded(entry).adapter() for entry in _others())])
 
 
 def _others() -> Iterator[EntryPoint]:

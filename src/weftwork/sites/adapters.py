@@ -1,6 +1,7 @@
-"""What makes a part of a site: each adapter's module describes itself (``ADAPTER``) and makes its part (``make``).
+"""What makes a part of a site: each adapter's module describes itself (``adapter``) and makes its part (``make``).
 
-Nothing is known here of any adapter. A module of one has no more to it than the two names of :class:`Maker`.
+Nothing is known here of any adapter. A module of one has no more to it than the two names of :class:`Maker`. What it says of
+itself is made when it is asked for: only who reads ``sites.yaml`` needs it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from weftwork.core.siting import SiteDescription
-from weftwork.formats.adapters import Adapter, Choice
-from weftwork.formats.kinds import Section
 from weftwork.ports import Scheduler, Shell, Store
 from weftwork.sites.machine import HashFile
 
 if TYPE_CHECKING:
+    from weftwork.formats.adapters import Adapter, Choice
     from weftwork.sites.images.stock import Stock
 
 
@@ -38,7 +38,10 @@ class Making:
 class Maker(Protocol):
     """The module of an adapter."""
 
-    ADAPTER: Adapter
+    @staticmethod
+    def adapter() -> Adapter:
+        """Its choice, name and options, and what it goes with."""
+        ...
 
     @staticmethod
     def make(making: Making) -> Any:
@@ -46,10 +49,13 @@ class Maker(Protocol):
         ...
 
 
-Load = Callable[[Choice, str], Maker]
+Load = Callable[["Choice", str], Maker]
 """The module of an adapter by its choice and name."""
 
 
 def without_options(choice: Choice, name: str, description: str) -> Adapter:
     """An adapter that has nothing to be told."""
+    from weftwork.formats.adapters import Adapter
+    from weftwork.formats.kinds import Section
+
     return Adapter(choice, name, Section(f"{choice} {name}", description))

@@ -10,18 +10,20 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from weftwork.core import siting
 from weftwork.core.module import Module
 from weftwork.core.placement import Placement, Resources
 from weftwork.core.siting import Asked, Part, Rule, SiteDescription
-from weftwork.formats.adapters import Choice
 from weftwork.ports import Scheduler, Shell, Site, Store
 from weftwork.sites.adapters import Load, Making
-from weftwork.sites.images.stock import Stock
 from weftwork.sites.machine import HashFile, Machine
 from weftwork.sites.site import PlacedSite
+
+if TYPE_CHECKING:
+    from weftwork.formats.adapters import Choice
+    from weftwork.sites.images.stock import Stock
 
 LOCAL: Final = "local"
 FOR_IMAGES: Final = ("docker", "podman", "apptainer", "charliecloud")
@@ -104,6 +106,8 @@ class DescribedSites:
     @cached_property
     def _images(self) -> Stock:
         """The images of the home; all runtimes share them."""
+        from weftwork.sites.images.stock import Stock
+
         return Stock(self._home, self._hash_file)
 
     async def close(self) -> None:

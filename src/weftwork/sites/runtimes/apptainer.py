@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from weftwork.core.checksum import Checksum
 from weftwork.errors import ImageFailed
@@ -18,6 +19,9 @@ from weftwork.ports import Image, Wrapping
 from weftwork.sites.adapters import Making, without_options
 from weftwork.sites.images.engines import environment
 from weftwork.sites.runtimes.converted import WRITABLE, Converted
+
+if TYPE_CHECKING:
+    from weftwork.formats.adapters import Adapter
 
 _BUILDING = 3600.0
 
@@ -86,9 +90,10 @@ def _bind(source: str, target: str, *, writable: bool) -> list[str]:
     ]
 
 
-ADAPTER = without_options(
-    "runtime", "apptainer", "Containers of Apptainer, from SIF files that the home keeps; Singularity too."
-)
+def adapter() -> Adapter:
+    return without_options(
+        "runtime", "apptainer", "Containers of Apptainer, from SIF files that the home keeps; Singularity too."
+    )
 
 
 def make(making: Making) -> Apptainer:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from weftwork.node.container import ROOT, Container, plain
 from weftwork.ports import Wrapping
 from weftwork.sites.adapters import Making, without_options
 from weftwork.sites.images.engines import environment
 from weftwork.sites.runtimes.converted import WRITABLE, Converted
+
+if TYPE_CHECKING:
+    from weftwork.formats.adapters import Adapter
 
 _NAMES: Final = ("/etc/resolv.conf", "/etc/hosts")
 
@@ -40,7 +43,8 @@ class Bubblewrap(Converted):
         ), environment()
 
 
-ADAPTER = without_options("runtime", "bubblewrap", "bubblewrap, over folders that the home keeps.")
+def adapter() -> Adapter:
+    return without_options("runtime", "bubblewrap", "bubblewrap, over folders that the home keeps.")
 
 
 def make(making: Making) -> Bubblewrap:

@@ -7,13 +7,16 @@ users and devices of the machine stay visible.
 from __future__ import annotations
 
 import os
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from weftwork.node.container import ROOT, Container, plain
 from weftwork.ports import Wrapping
 from weftwork.sites.adapters import Making, without_options
 from weftwork.sites.images.engines import environment
 from weftwork.sites.runtimes.converted import WRITABLE, Converted
+
+if TYPE_CHECKING:
+    from weftwork.formats.adapters import Adapter
 
 _AROUND: Final = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
 
@@ -56,7 +59,8 @@ class Charliecloud(Converted):
         ), environment() | {"USER": os.environ.get("USER") or str(os.getuid())}
 
 
-ADAPTER = without_options("runtime", "charliecloud", "Containers of Charliecloud, from folders that the home keeps.")
+def adapter() -> Adapter:
+    return without_options("runtime", "charliecloud", "Containers of Charliecloud, from folders that the home keeps.")
 
 
 def make(making: Making) -> Charliecloud:

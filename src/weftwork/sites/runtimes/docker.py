@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from weftwork.core.checksum import Checksum
 from weftwork.node.container import ROOT, Container, plain
@@ -20,6 +20,9 @@ from weftwork.ports import Image, Wrapping
 from weftwork.sites.adapters import Making, without_options
 from weftwork.sites.images.engines import EngineStore, environment
 from weftwork.sites.images.stock import Stock
+
+if TYPE_CHECKING:
+    from weftwork.formats.adapters import Adapter
 
 _INSPECT: Final = (
     '{"status": {{json .State.Status}}, "exit_code": {{json .State.ExitCode}}, '
@@ -163,7 +166,8 @@ def _bind(source: str, target: str, *, writable: bool) -> list[str]:
     return ["--mount", ",".join(["type=bind", quoted, f"target={target}", *([] if writable else ["readonly"])])]
 
 
-ADAPTER = without_options("runtime", "docker", "Containers of the Docker engine of this machine.")
+def adapter() -> Adapter:
+    return without_options("runtime", "docker", "Containers of the Docker engine of this machine.")
 
 
 def make(making: Making) -> Docker:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from weftwork.core.checksum import Checksum
 from weftwork.errors import Refused
 from weftwork.node.container import Container
 from weftwork.ports import Image, Wrapping
 from weftwork.sites.adapters import Making, without_options
+
+if TYPE_CHECKING:
+    from weftwork.formats.adapters import Adapter
 
 
 class Bare:
@@ -31,7 +34,8 @@ class Bare:
         return None, dict(wrapping.environment)
 
 
-ADAPTER = without_options("runtime", "none", "No container: commands run on the machine as it is.")
+def adapter() -> Adapter:
+    return without_options("runtime", "none", "No container: commands run on the machine as it is.")
 
 
 def make(making: Making) -> Bare:

@@ -6,13 +6,16 @@ import json
 import os
 import pwd
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weftwork.errors import Refused
 from weftwork.ports import Wrapping
 from weftwork.sites.adapters import Making, without_options
 from weftwork.sites.images.stock import Stock
 from weftwork.sites.runtimes.docker import Docker
+
+if TYPE_CHECKING:
+    from weftwork.formats.adapters import Adapter
 
 
 class Podman(Docker):
@@ -74,7 +77,8 @@ def _has_more_ids() -> bool:
     return any(line.partition(":")[0] in names for line in lines)
 
 
-ADAPTER = without_options("runtime", "podman", "Containers of Podman.")
+def adapter() -> Adapter:
+    return without_options("runtime", "podman", "Containers of Podman.")
 
 
 def make(making: Making) -> Podman:

@@ -17,6 +17,7 @@ from weftwork.ports import Call, Machine, Process, Report, Scheduler, Store, Tas
 from weftwork.sites.adapters import Making, without_options
 
 if TYPE_CHECKING:
+    from weftwork.formats.adapters import Adapter
     from weftwork.sites.schedulers.workers import Workers
 
 
@@ -150,7 +151,8 @@ def _started(process: Process) -> Report:
     return Report(process.name, "started", detail=str(process.folder))
 
 
-ADAPTER = without_options("scheduler", "local", "This machine.")
+def adapter() -> Adapter:
+    return without_options("scheduler", "local", "This machine.")
 
 
 def make(making: Making) -> Scheduler:

@@ -78,15 +78,16 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-ADAPTER = Adapter(
-    "shell",
-    "here",
-    Section(
-        "shell here",
-        "This host.",
-        {"environment": Key(Named(TEXT, "a variable", VARIABLE), "variables for the commands: SLURM_CONF")},
-    ),
-)
+def adapter() -> Adapter:
+    return Adapter(
+        "shell",
+        "here",
+        Section(
+            "shell here",
+            "This host.",
+            {"environment": Key(Named(TEXT, "a variable", VARIABLE), "variables for the commands: SLURM_CONF")},
+        ),
+    )
 
 
 def make(making: Making) -> Here:

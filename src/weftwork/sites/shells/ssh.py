@@ -151,19 +151,20 @@ class Ssh:
         await asyncio.to_thread(self._control, "exit")
 
 
-ADAPTER = Adapter(
-    "shell",
-    "ssh",
-    Section(
-        "shell ssh",
-        "A host that one logs in to with ssh, as the user's own configuration says.",
-        {
-            "host": Key(SOME_TEXT, "what ssh takes: name, user@name, or a name of ~/.ssh/config", required=True),
-            "options": Key(TEXTS, "further settings, as after ssh -o: Port=2222"),
-            "program": Key(SOME_TEXT, "the client; ssh where nothing is said"),
-        },
-    ),
-)
+def adapter() -> Adapter:
+    return Adapter(
+        "shell",
+        "ssh",
+        Section(
+            "shell ssh",
+            "A host that one logs in to with ssh, as the user's own configuration says.",
+            {
+                "host": Key(SOME_TEXT, "what ssh takes: name, user@name, or a name of ~/.ssh/config", required=True),
+                "options": Key(TEXTS, "further settings, as after ssh -o: Port=2222"),
+                "program": Key(SOME_TEXT, "the client; ssh where nothing is said"),
+            },
+        ),
+    )
 
 
 def make(making: Making) -> Ssh:

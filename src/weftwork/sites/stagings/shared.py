@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from weftwork.sites.adapters import Making, without_options
 
-ADAPTER = without_options("staging", "shared", "One file system: nodes see the home by the same path.")
+if TYPE_CHECKING:
+    from weftwork.formats.adapters import Adapter
+
+
+def adapter() -> Adapter:
+    return without_options("staging", "shared", "One file system: nodes see the home by the same path.")
 
 
 def make(making: Making) -> None:

@@ -42,7 +42,7 @@ _COMMON = {
 }
 
 
-def adapter(dialect: Dialect, description: str) -> Adapter:
+def described(dialect: Dialect, description: str) -> Adapter:
     """The adapter of a dialect, with an option for each of its words."""
     own = {name: Key(SOME_TEXT, f"becomes {' '.join(words).format('…')}") for name, words in dialect.words.items()}
     return Adapter("scheduler", dialect.name, Section(f"scheduler {dialect.name}", description, {**own, **_COMMON}))

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from weftwork.formats.adapters import Adapter
 from weftwork.sites.adapters import Making
-from weftwork.sites.schedulers.polled.adapter import adapter, polled
+from weftwork.sites.schedulers.polled.adapter import described, polled
 from weftwork.sites.schedulers.polled.dialect import Array, Cause, Dialect, Seen, State
 from weftwork.sites.schedulers.polled.scheduler import Polled
 
@@ -99,7 +100,9 @@ PBS = Dialect(
     ),
 )
 
-ADAPTER = adapter(PBS, "OpenPBS or PBS Professional, by its commands qsub, qselect, qstat and qdel.")
+
+def adapter() -> Adapter:
+    return described(PBS, "OpenPBS or PBS Professional, by its commands qsub, qselect, qstat and qdel.")
 
 
 def make(making: Making) -> Polled:

@@ -11,8 +11,9 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
+from weftwork.formats.adapters import Adapter
 from weftwork.sites.adapters import Making
-from weftwork.sites.schedulers.polled.adapter import adapter, polled
+from weftwork.sites.schedulers.polled.adapter import described, polled
 from weftwork.sites.schedulers.polled.dialect import Array, Dialect, Seen, State, numbers, spans
 from weftwork.sites.schedulers.polled.scheduler import Polled
 
@@ -116,7 +117,9 @@ SGE = Dialect(
     full=re.compile(r"allowed per user|more than \d+ tasks|(job|task)s? limit", re.IGNORECASE),
 )
 
-ADAPTER = adapter(SGE, "Grid Engine, by its commands qsub, qstat, qacct and qdel.")
+
+def adapter() -> Adapter:
+    return described(SGE, "Grid Engine, by its commands qsub, qstat, qacct and qdel.")
 
 
 def make(making: Making) -> Polled:

@@ -7,8 +7,9 @@ import math
 import re
 from collections.abc import Sequence
 
+from weftwork.formats.adapters import Adapter
 from weftwork.sites.adapters import Making
-from weftwork.sites.schedulers.polled.adapter import adapter, polled
+from weftwork.sites.schedulers.polled.adapter import described, polled
 from weftwork.sites.schedulers.polled.dialect import Array, Cause, Dialect, Seen, State, numbers, spans
 from weftwork.sites.schedulers.polled.scheduler import Polled
 
@@ -109,7 +110,9 @@ SLURM = Dialect(
     full=re.compile(r"invalid job array|job violates|submit limit|maximum number of|job count limit", re.IGNORECASE),
 )
 
-ADAPTER = adapter(SLURM, "Slurm, by its commands sbatch, squeue, sacct and scancel.")
+
+def adapter() -> Adapter:
+    return described(SLURM, "Slurm, by its commands sbatch, squeue, sacct and scancel.")
 
 
 def make(making: Making) -> Polled:
