@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Si
 from typing import Any, Self, TypeVar
 
 from weftwork import config
-from weftwork.core.binding import scalar_inputs
+from weftwork.core.binding import binding_document, binding_of, scalar_inputs
 from weftwork.core.building import building
 from weftwork.core.calculation import Calculation, Explanation
 from weftwork.core.checksum import Checksum, canonical
@@ -220,7 +220,7 @@ class Embedded:
         bound, scalars = self._bind_workflow(prepared, prepared.workflow, text, inputs)
         document = {
             "workflow": str(Checksum.of(text)),
-            "inputs": {name: _binding_document(each) for name, each in bound.items()},
+            "inputs": {name: binding_document(each) for name, each in bound.items()},
             "placement": placement.document(),
         }
         row = RunRow(f"r{secrets.token_hex(6)}", prepared.name, "running", time.time(), document)
@@ -292,7 +292,7 @@ class Embedded:
                 for name, each in outcome.steps.items()
                 if each.state != "succeeded"
             },
-            "outputs": {name: _binding_document(each) for name, each in outcome.outputs.items()},
+            "outputs": {name: binding_document(each) for name, each in outcome.outputs.items()},
         }
         await engine.scribe.call(engine.ledger.end_run, engine.owner, row.id, outcome.state, document, time.time())
         given = refs_of(*outcome.outputs.values())
@@ -373,7 +373,7 @@ class Embedded:
             row = RunRow(f"r{secrets.token_hex(6)}", row.name, "running", time.time(), row.document)
             self.home.ledger.start_run(self.engine.owner, row)
         prepared = stored_workflow(self.home.store, row.document["workflow"])
-        bound = {name: _binding(each) for name, each in row.document["inputs"].items()}
+        bound = {name: binding_of(each) for name, each in row.document["inputs"].items()}
         workflow = prepared.workflow
         assert workflow is not None
         scalars = {name: self.value(bound[name]) for name in scalar_inputs(workflow) if name in bound}
@@ -490,19 +490,3 @@ def _carried(prepared: Prepared) -> list[bytes]:
 def _signature_of(prepared: Prepared) -> Module:
     """The inputs of a workflow as those of a module, so that they are bound by the same rules."""
     return Module(prepared.name, prepared.inputs, (Output("result", Type("any")),), Command(("true",)))
-
-
-def _binding_document(binding: Binding) -> Any:
-    if isinstance(binding, Ref):
-        return {"ref": binding.document()}
-    if isinstance(binding, Literal):
-        return {"value": binding.value}
-    return {"list": [_binding_document(each) for each in binding]}
-
-
-def _binding(document: Mapping[str, Any]) -> Binding:
-    if "ref" in document:
-        return Ref.of(document["ref"])
-    if "list" in document:
-        return tuple(_binding(each) for each in document["list"])
-    return Literal(document["value"])

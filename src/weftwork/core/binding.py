@@ -146,3 +146,21 @@ def input_scalars(workflow: Workflow, bound: Mapping[str, Binding], given: Mappi
         else:
             raise Invalid(f"a condition asks for the value of the input {name!r}, which was not given")
     return values
+
+
+def binding_document(binding: Binding) -> dict[str, Any]:
+    """A binding as a JSON document: ``{"ref": …}``, ``{"value": …}`` or ``{"list": […]}``."""
+    if isinstance(binding, Ref):
+        return {"ref": binding.document()}
+    if isinstance(binding, Literal):
+        return {"value": binding.value}
+    return {"list": [binding_document(each) for each in binding]}
+
+
+def binding_of(document: Mapping[str, Any]) -> Binding:
+    """The binding that :func:`binding_document` wrote."""
+    if "ref" in document:
+        return Ref.of(document["ref"])
+    if "list" in document:
+        return tuple(binding_of(each) for each in document["list"])
+    return Literal(document["value"])
