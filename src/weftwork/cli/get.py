@@ -12,6 +12,7 @@ from weftwork.cli import outputs
 from weftwork.cli.finding import job_or_run
 from weftwork.cli.text import out
 from weftwork.config import Home, open_home
+from weftwork.core.binding import binding_of
 from weftwork.core.checksum import Checksum
 from weftwork.core.messages import Binding
 from weftwork.core.module import nearest
@@ -64,7 +65,7 @@ def outputs_of(home: Home, what: str) -> dict[str, Binding]:
     found = (row.outcome or {}).get("outputs") or {}
     if not found:
         raise NotFound(f"run {row.id} is {row.state}, and has no outputs")
-    return {name: outputs.of_document(each) for name, each in found.items()}
+    return {name: binding_of(each) for name, each in found.items()}
 
 
 def _give(home: Home, binding: Binding, name: str, target: Path | None) -> None:

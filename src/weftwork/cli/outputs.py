@@ -20,7 +20,7 @@ from weftwork.errors import Corrupt, Invalid, MissingInputs, NotFound
 if TYPE_CHECKING:
     from weftwork.embedded import Embedded
 
-__all__ = ["FILE", "document", "is_many", "line", "of_document", "reading", "refs_of", "save"]
+__all__ = ["FILE", "document", "is_many", "line", "reading", "refs_of", "save"]
 
 T = TypeVar("T")
 
@@ -123,12 +123,3 @@ def _save_folder(home: Home, items: dict[str, Any], target: Path) -> None:
     except BaseException:
         shutil.rmtree(making, ignore_errors=True)
         raise
-
-
-def of_document(found: Any) -> Binding:
-    """The binding that a run's outcome holds."""
-    if "ref" in found:
-        return Ref.of(found["ref"])
-    if "list" in found:
-        return tuple(of_document(each) for each in found["list"])
-    return Literal(found["value"])

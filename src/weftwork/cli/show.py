@@ -13,6 +13,7 @@ from weftwork.cli.listing import job_document, run_document
 from weftwork.cli.text import as_json as json_text
 from weftwork.cli.text import duration, headline, out, size, table, when, written
 from weftwork.config import Home, open_home
+from weftwork.core.binding import binding_of
 from weftwork.core.calculation import Calculation
 from weftwork.core.checksum import from_canonical
 from weftwork.core.messages import Binding
@@ -148,7 +149,7 @@ def _run(home: Home, row: RunRow) -> Iterator[str]:
     if found:
         yield "  outputs"
         for name, each in found.items():
-            yield f"    {name} = {_line(home, outputs.of_document(each))}"
+            yield f"    {name} = {_line(home, binding_of(each))}"
 
 
 def _step(row: StepRow) -> tuple[str, ...]:
@@ -182,5 +183,5 @@ def _run_document(home: Home, row: RunRow) -> dict[str, Any]:
             {"step": each.step, "state": each.state, "job": each.job, **each.detail}
             for each in home.ledger.steps(row.id)
         ],
-        "outputs": {name: _document(home, outputs.of_document(each)) for name, each in found.items()},
+        "outputs": {name: _document(home, binding_of(each)) for name, each in found.items()},
     }
